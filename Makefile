@@ -1,0 +1,77 @@
+# Everything runs in .venv, which is made on first use and again whenever
+# pyproject.toml changes. Needs Python 3.11+, make and a package index.
+#   make test PYTEST_ARGS="-m unit -x"     hand arguments to pytest
+#   make test PYTHON=python3.13            use this interpreter
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PYTHON ?=
+PYTEST_ARGS ?=
+RUN := $(VENV)/bin/python
+QUIET := scripts/quiet
+
+# An environment that was copied from elsewhere, or made with another
+# interpreter than the one asked for, has other stamps and is set up again.
+KEY := $(shell printf '%s' '$(CURDIR) $(PYTHON)' | cksum | cut -d' ' -f1)
+RUNTIME := $(VENV)/.runtime-$(KEY)
+DEV := $(VENV)/.dev-$(KEY)
+
+CODE := hydra fallbacks
+TYPED := $(CODE) $(wildcard tests/typing)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(RUNTIME): pyproject.toml
+	@PYTHON='$(PYTHON)' scripts/venv $(VENV)
+	@$(QUIET) $(RUN) -m pip install --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	@$(QUIET) $(RUN) -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(RUNTIME) ## show an outage and what becomes of every record
+	@$(RUN) examples/outage.py
+
+.PHONY: test
+test: $(DEV) ## run the tests
+	@$(RUN) -m pytest -q $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: $(DEV) ## run the tests and show the branches they miss
+	@$(RUN) -m coverage erase
+	@$(RUN) -m coverage run -m pytest -q $(PYTEST_ARGS)
+	@$(QUIET) $(RUN) -m coverage combine
+	@$(RUN) -m coverage report
+
+.PHONY: lint
+lint: $(DEV) ## check style, types and the order of the rooms
+	@$(QUIET) $(RUN) -m ruff check .
+	@$(QUIET) $(RUN) -m ruff format --check .
+	@$(QUIET) $(RUN) -m mypy $(TYPED)
+	@$(QUIET) $(RUN) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-cache
+
+.PHONY: format
+format: $(DEV) ## format the code and mend what ruff can mend
+	@$(RUN) -m ruff check --fix --exit-zero --quiet .
+	@$(RUN) -m ruff format --quiet .
+
+.PHONY: dist
+dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
+	@rm -rf dist
+	@$(QUIET) $(RUN) -m build --outdir dist
+	@PYTHON='$(RUN)' scripts/smoke dist/*.whl
+	@ls dist
+
+.PHONY: clean
+clean: ## remove the environment and everything generated
+	@rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
+	    .import_linter_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,58 @@
+"""
+Fallbacks: move batches of opaque lines through tiers, and lose none silently.
+
+A library in its own right: it knows nothing of logging. `Chain` drives tiers by a
+`Plan`; `HeldStore` keeps lines for replay; `Journal` keeps what must survive the
+process; `Drops` and `Balance` say where everything went.
+"""
+
+from __future__ import annotations
+
+from .batch import Batch
+from .breaker import Breaker
+from .chain import Chain
+from .clock import SYSTEM_CLOCK, Clock, SystemClock
+from .held import Chunk, HeldStore
+from .ledger import Balance, Drops, Range, Report
+from .meter import Meter
+from .outcomes import DELIVERED, Delivered, Outcome, Partial, Permanent, Retryable, Unknown
+from .plan import Delivery, Health, Plan, Strategy
+from .retry import Retry
+from .system import SYSTEM, System
+from .ticket import Ticket
+from .tier import AsyncTier, Kind, SyncTier, Tier
+
+__all__ = [
+    "DELIVERED",
+    "SYSTEM",
+    "SYSTEM_CLOCK",
+    "AsyncTier",
+    "Balance",
+    "Batch",
+    "Breaker",
+    "Chain",
+    "Chunk",
+    "Clock",
+    "Delivered",
+    "Delivery",
+    "Drops",
+    "Health",
+    "HeldStore",
+    "Kind",
+    "Meter",
+    "Outcome",
+    "Partial",
+    "Permanent",
+    "Plan",
+    "Range",
+    "Report",
+    "Retry",
+    "Retryable",
+    "Strategy",
+    "SyncTier",
+    "System",
+    "SystemClock",
+    "Ticket",
+    "Tier",
+    "Unknown",
+]

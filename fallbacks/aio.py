@@ -1,0 +1,150 @@
+"""
+The driver for an event loop: the same plan and the same chain as `Chain.run`.
+
+Rule 1: importing this module imports anyio; nothing else in the package does.
+Rule 2: an async tier runs in a task of its own, so that one which ignores its
+cancellation can be left behind; a sync tier runs on a daemon thread.
+Rule 3: whatever a tier raises is contained in its task. SystemExit reaching a
+task of asyncio would end the loop, and with it every other destination.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.abc
+import anyio.from_thread
+import anyio.lowlevel
+
+from .batch import Batch
+from .chain import Chain, call_on_thread, part
+from .outcomes import Outcome, Unknown, outcome_of, outcome_of_error
+from .plan import Delivery, Try, Wait
+from .tier import AsyncTier, Tier, is_async
+
+# The driver enforces deadlines itself. A watchdog steps in this many seconds
+# later: then it is the loop that hangs, not the tier.
+GRACE = 1.0
+
+
+class _Call:
+    """One attempt under way: who waits for it, and what it was answered."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self.answer: Outcome | None = None
+        self.abandoned = False
+
+
+async def run(
+    chain: Chain,
+    delivery: Delivery,
+    batch: Batch,
+    *,
+    calls: anyio.abc.TaskGroup,
+    pause: Callable[[float], Awaitable[object]],
+) -> bool:
+    """
+    Drive *delivery* of *batch* on this event loop until it is done or gives up.
+
+    Args:
+        chain: The chain; the caller holds its ticket.
+        delivery: Made by `chain.plan.begin`.
+        batch: The lines; *delivery* was begun with its length.
+        calls: A task group that outlives this call; attempts run in it.
+        pause: Async function called with seconds to wait; may return early.
+
+    Returns:
+        False when the ticket was stolen meanwhile: stop, touch nothing.
+    """
+    chain.trying = delivery
+    while True:
+        now = chain.absorb()
+        step = delivery.step(now)
+        if isinstance(step, Try):
+            section = chain.ticket.enter(now + step.seconds + GRACE)
+            answer = await _attempt(chain, step, part(batch, step), calls)
+            if not chain.ticket.leave(section):
+                if answer is not None:
+                    chain.late(step.tier, answer)
+                return False
+            ended = chain.clock.monotonic()
+            if answer is None:
+                overdue = f"no answer within {step.seconds:g} s"
+                chain.measure(step.tier, Unknown(overdue), len(step.indices), ended - now)
+                delivery.expire(overdue, ended)
+            else:
+                chain.measure(step.tier, answer, len(step.indices), ended - now)
+                delivery.feed(answer, ended)
+        elif isinstance(step, Wait):
+            section = chain.ticket.enter(math.inf)
+            await pause(step.seconds)
+            if not chain.ticket.leave(section):
+                return False
+        else:
+            chain.trying = None
+            return True
+
+
+async def _attempt(
+    chain: Chain, step: Try, batch: Batch, calls: anyio.abc.TaskGroup
+) -> Outcome | None:
+    """Return the answer of the tier, or None when its deadline passed and it was abandoned."""
+    call = _Call()
+    tier = chain.tiers[step.tier]
+
+    def finish(answer: Outcome) -> None:
+        call.answer = answer
+        call.done.set()
+        if call.abandoned:
+            chain.late(step.tier, answer)
+
+    if is_async(tier):
+        calls.start_soon(_write, tier, batch, call, finish)
+    else:
+        _write_on_thread(chain, step.tier, batch, finish)
+    with anyio.move_on_after(step.seconds):
+        await call.done.wait()
+    if call.answer is None:
+        call.abandoned = True
+        call.scope.cancel()
+    return call.answer
+
+
+async def _write(tier: Tier, batch: Batch, call: _Call, finish: Callable[[Outcome], None]) -> None:
+    assert isinstance(tier, AsyncTier)
+    with call.scope:
+        try:
+            answer = outcome_of(await tier.write(batch), len(batch))
+        except BaseException as error:
+            if _cancelled(error):
+                finish(Unknown("cancelled at its deadline"))
+                raise
+            answer = outcome_of_error(error)
+        finish(answer)
+
+
+def _cancelled(error: BaseException) -> bool:
+    """Return whether *error* is a cancellation of ours, not one that the tier made up."""
+    return (
+        isinstance(error, anyio.get_cancelled_exc_class())
+        and anyio.current_effective_deadline() == -math.inf
+    )
+
+
+def _write_on_thread(
+    chain: Chain, number: int, batch: Batch, finish: Callable[[Outcome], None]
+) -> None:
+    token = anyio.lowlevel.current_token()
+
+    def finished(answer: Outcome) -> None:
+        try:
+            anyio.from_thread.run_sync(finish, answer, token=token)
+        except RuntimeError:
+            # The loop has ended; whoever stole the ticket learns that the tier is free.
+            chain.late(number, answer)
+
+    call_on_thread(chain.tiers[number], batch, finished)

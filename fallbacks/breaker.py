@@ -1,0 +1,109 @@
+"""
+The circuit breaker: may a tier be tried now, or is it resting?
+
+Rule 1: no clock, no lock, no I/O in here; callers pass *now* in monotonic seconds.
+Rule 2: a state changes by a row of `MOVES` and in no other way; the picture in
+the documentation is drawn from that table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+
+class State(Enum):
+    """What a breaker thinks of its tier."""
+
+    CLOSED = "closed"
+    """Healthy: every attempt may pass."""
+
+    OPEN = "open"
+    """Resting after failures: nothing passes until the rest is over."""
+
+    PROBING = "probing"
+    """The rest is over and one attempt is out to see how things are."""
+
+
+class Event(Enum):
+    """What happens to a breaker."""
+
+    SUCCEEDED = "succeeded"
+    FAILED_OUT = "failed out"
+    RESTED = "rested"
+
+
+# A success that arrives while the breaker is open belongs to an attempt made
+# before it opened (a late answer). It proves that the tier is alive, so it
+# closes the breaker; a late failure tells nothing new and is not listed.
+MOVES: Final[dict[tuple[State, Event], State]] = {
+    (State.CLOSED, Event.FAILED_OUT): State.OPEN,
+    (State.OPEN, Event.RESTED): State.PROBING,
+    (State.OPEN, Event.SUCCEEDED): State.CLOSED,
+    (State.PROBING, Event.SUCCEEDED): State.CLOSED,
+    (State.PROBING, Event.FAILED_OUT): State.OPEN,
+}
+
+
+@dataclass(slots=True)
+class Breaker:
+    """
+    Keep a failing tier from being tried with every batch. Not thread-safe.
+
+    Args:
+        threshold: Failed attempts in a row that open it; at least 1.
+        rest: Seconds of the first rest. Each failed probe doubles it.
+        longest: Seconds that a rest never exceeds.
+
+    Raises:
+        ValueError: If *threshold* is below 1 or a duration is negative.
+    """
+
+    threshold: int = 2
+    rest: float = 1.0
+    longest: float = 30.0
+    state: State = field(default=State.CLOSED, init=False)
+    opened: int = field(default=0, init=False)
+    """How often it has opened so far."""
+    _streak: int = field(default=0, init=False)
+    _until: float = field(default=0.0, init=False)
+    _pause: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.threshold < 1:
+            raise ValueError(f"threshold must be at least 1, not {self.threshold}")
+        if self.rest < 0 or self.longest < 0:
+            raise ValueError(f"rests must not be negative: {self.rest}, {self.longest}")
+
+    def allows(self, now: float) -> bool:
+        """Return whether an attempt may start at *now*; True for an open one means: as a probe."""
+        return self.state is not State.OPEN or now >= self._until
+
+    def begin(self, now: float) -> None:
+        """Note that an attempt starts at *now*; answer it with `succeeded` or `failed`."""
+        if self.state is State.OPEN and now >= self._until:
+            self._fire(Event.RESTED)
+
+    def succeeded(self) -> None:
+        """Note that an attempt was answered with a delivery."""
+        self._streak = 0
+        self._pause = 0.0
+        self._fire(Event.SUCCEEDED)
+
+    def failed(self, now: float) -> None:
+        """Note at *now* that an attempt failed or went unanswered."""
+        self._streak += 1
+        if self.state is State.PROBING or self._streak >= self.threshold:
+            self._fire(Event.FAILED_OUT)
+            if self.state is State.OPEN and now >= self._until:
+                self._pause = min(self._pause * 2 or self.rest, self.longest)
+                self._until = now + self._pause
+                self.opened += 1
+
+    def wait(self, now: float) -> float:
+        """Return the seconds from *now* until an attempt may start; 0 when it may at once."""
+        return max(0.0, self._until - now) if self.state is State.OPEN else 0.0
+
+    def _fire(self, event: Event) -> None:
+        self.state = MOVES.get((self.state, event), self.state)

@@ -1,0 +1,95 @@
+"""
+What an attempt to write a batch can end in: a closed union of five facts.
+
+Rule 1: a tier returns one of these or raises; `outcome_of` turns whatever was
+raised into one of them, so nothing a tier does is swallowed.
+Rule 2: `Delivered` is the only word for "all is well". A tier that is not sure
+says `Unknown`; it must never guess in its own favour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Retryable:
+    """
+    Nothing was taken, and the same lines may succeed later.
+
+    Args:
+        error: What went wrong, for statistics and messages.
+        after: Seconds the receiver asked us to wait (`Retry-After`), if it did.
+    """
+
+    error: BaseException | str | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """Nothing was taken, and these lines will never be: trying again is useless."""
+
+    error: BaseException | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody can say how many lines were taken: a deadline passed, an answer got lost."""
+
+    error: BaseException | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """
+    The first *prefix* lines were taken; None means all of them.
+
+    The lines behind the prefix were not taken and are treated as retryable.
+    """
+
+    prefix: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Exactly the lines at *indices* were taken; *rest* tells what holds for the others."""
+
+    indices: Sequence[int]
+    rest: Retryable | Permanent | Unknown = Retryable()
+
+
+Outcome: TypeAlias = Delivered | Partial | Retryable | Permanent | Unknown
+"""What a tier answers to one `write`."""
+
+DELIVERED = Delivered()
+"""The common answer, shared: every line was taken."""
+
+
+def outcome_of(answer: object, size: int) -> Outcome:
+    """
+    Return *answer* if it is an honest outcome for *size* lines, else a `Retryable`.
+
+    A tier that answers with something else (None, a number, more lines than it
+    was given) has not said that the lines are safe; trying again may repeat
+    them, believing it may lose them.
+    """
+    if isinstance(answer, Delivered):
+        if answer.prefix is None or 0 <= answer.prefix <= size:
+            return answer
+        return Retryable(f"tier claims {answer.prefix} of {size} lines")
+    if isinstance(answer, Partial):
+        seen = set(answer.indices)
+        if len(seen) == len(answer.indices) and seen <= set(range(size)):
+            return answer
+        return Retryable(f"tier claims lines that are not in a batch of {size}")
+    if isinstance(answer, Retryable | Permanent | Unknown):
+        return answer
+    return Retryable(f"tier answered {type(answer).__name__}, which is no outcome")
+
+
+def outcome_of_error(error: BaseException) -> Outcome:
+    """Return the outcome that stands for an exception raised by a tier."""
+    return Retryable(error)

@@ -1,0 +1,76 @@
+"""
+Tiers: the places a chain can put lines, and what it may expect of them.
+
+Rule 1: a tier reports, it does not decide. Retrying, waiting and moving on are
+the plan's business.
+Rule 2: at most one `write` is under way per tier; a tier needs no lock of its own.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from .batch import Batch
+from .outcomes import Outcome
+
+
+class Kind(Enum):
+    """Whether lines that a tier has taken are at their end."""
+
+    FINAL = "final"
+    """Taken lines are delivered: a sink, a console, standard error."""
+
+    HOLDING = "holding"
+    """Taken lines are kept for replay to the primary: a fallback file, a spool."""
+
+
+@runtime_checkable
+class SyncTier(Protocol):
+    """
+    A tier whose `write` runs on a thread and may block up to its deadline.
+
+    `name` labels it in statistics and receipts; `kind` says whether taken lines
+    are delivered or held.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+
+    def write(self, batch: Batch) -> Outcome:
+        """
+        Take *batch*, in order, and say what became of it.
+
+        Called by one thread at a time, never again before it has returned.
+        Anything it raises counts as `Retryable`. When the deadline passes the
+        call is abandoned: it may return whenever it likes, its answer is read then.
+        """
+
+    def close(self) -> None:
+        """Let go of descriptors and connections. Idempotent; `write` may reopen."""
+
+
+@runtime_checkable
+class AsyncTier(Protocol):
+    """A tier whose `write` is a coroutine on the chain's own event loop."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+
+    async def write(self, batch: Batch) -> Outcome:
+        """As `SyncTier.write`; cancelled when the deadline passes."""
+
+    async def aclose(self) -> None:
+        """As `SyncTier.close`."""
+
+
+Tier: TypeAlias = SyncTier | AsyncTier
+
+
+def is_async(tier: Tier) -> bool:
+    """Return whether *tier* is an `AsyncTier`; it has `aclose`, the other has `close`."""
+    return hasattr(tier, "aclose")

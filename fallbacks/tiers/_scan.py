@@ -1,0 +1,157 @@
+"""
+Find out which lines stand in a file already, from a remembered place on.
+
+Rule 1: only complete lines count; a line without its newline was torn.
+Rule 2: memory is bounded by two blocks, whatever the file holds.
+Rule 3: a wrong "not found" repeats a line, a wrong "found" loses it. Where a file
+cannot be told for certain it is not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ..system import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, FileFacts, System
+from ._lines import NEWLINE
+
+BLOCK: Final = 1 << 20
+
+Identify: TypeAlias = Callable[[bytes], bytes | None]
+"""Returns the id of a line (newline included), or None when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """
+    A place in one file: nothing that its writer wrote later stands before it.
+
+    Args:
+        dev: Device of the file.
+        ino: Inode of the file.
+        offset: Bytes from its start.
+    """
+
+    dev: int
+    ino: int
+    offset: int
+
+
+def scan_file(
+    system: System,
+    path: str,
+    ids: AbstractSet[bytes],
+    since: Position | None,
+    identify: Identify,
+) -> set[bytes]:
+    """
+    Return those of *ids* that stand in complete lines of the file at *path*.
+
+    A file that was moved away meanwhile, as logrotate does, is found among the
+    names that begin with *path* by its inode and read from *since* on; the file
+    that took its place is then read whole. A file that is shorter than *since*
+    says was cut, and is read whole too.
+
+    Args:
+        system: Where the file is.
+        path: The file; a missing one has no lines.
+        ids: What to look for. The search ends when all are found.
+        since: Where to begin, or None to read the whole file.
+        identify: Tells the id of a line.
+
+    Raises:
+        OSError: If a file is there and cannot be read.
+    """
+    found: set[bytes] = set()
+    for place, offset in _places(system, path, since):
+        if len(found) == len(ids):
+            break
+        _scan_one(system, place, offset, ids, identify, found)
+    return found
+
+
+def _places(system: System, path: str, since: Position | None) -> Iterator[tuple[str, int]]:
+    if since is None:
+        yield path, 0
+        return
+    try:
+        facts = system.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        facts = None
+    if facts is not None and _is_at(facts, since):
+        yield path, since.offset if facts.st_size >= since.offset else 0
+        return
+    moved = _moved(system, path, since)
+    if moved is not None:
+        yield moved, since.offset
+    yield path, 0
+
+
+def _moved(system: System, path: str, since: Position) -> str | None:
+    """Return the sibling whose name begins with *path*'s and that *since* is in."""
+    directory, base = os.path.split(path)
+    try:
+        names = system.listdir(directory or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    for name in names:
+        if name == base or not name.startswith(base):
+            continue
+        sibling = os.path.join(directory, name)
+        try:
+            facts = system.lstat(sibling)
+        except FileNotFoundError:
+            continue
+        if _is_at(facts, since) and facts.st_size >= since.offset:
+            return sibling
+    return None
+
+
+def _is_at(facts: FileFacts, since: Position) -> bool:
+    return (facts.st_dev, facts.st_ino) == (since.dev, since.ino)
+
+
+def _scan_one(
+    system: System,
+    path: str,
+    offset: int,
+    ids: AbstractSet[bytes],
+    identify: Identify,
+    found: set[bytes],
+) -> None:
+    try:
+        fd = system.open(path, os.O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        for line in _lines(system, fd, offset):
+            name = identify(line)
+            if name is not None and name in ids:
+                found.add(name)
+                if len(found) == len(ids):
+                    return
+    finally:
+        system.close(fd)
+
+
+def _lines(system: System, fd: int, offset: int) -> Iterator[bytes]:
+    """Yield the complete lines from *offset* on, leaving out those over a block long."""
+    carry = b""
+    skipping = False
+    while block := system.pread(fd, BLOCK, offset):
+        offset += len(block)
+        head, newline, rest = block.partition(NEWLINE)
+        if not newline:
+            carry += head
+            if len(carry) > BLOCK:
+                carry, skipping = b"", True
+            continue
+        if not skipping:
+            yield carry + head + newline
+        skipping = False
+        complete, newline, carry = rest.rpartition(NEWLINE)
+        if newline:
+            yield from (line + NEWLINE for line in complete.split(NEWLINE))

@@ -1,0 +1,187 @@
+"""
+The file that a tier appends to: what is open, what is there now, what to do.
+
+Rule 1: the sync and the async tier share this, so that both decide alike; they
+differ in who makes the calls that may block.
+Rule 2: what is compared is what the descriptor leads to, not what it once did. A
+program that closes every descriptor may have put another file under the number.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..outcomes import Outcome
+from ..system import FileFacts, System, ends_with_newline, open_append
+from ._lines import NEWLINE, is_torn, judge
+
+# The file at hand is still good when only a descriptor for the next is missing.
+_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """
+    What a look at the open file and at its path has shown.
+
+    Args:
+        ours: The open descriptor still leads to the file that was opened.
+        linked: That file still has a name, so what is written to it is not lost.
+        current: It is the file at the path.
+    """
+
+    ours: bool
+    linked: bool
+    current: bool
+
+
+NOTHING_OPEN: Final = Survey(ours=False, linked=False, current=False)
+
+
+def may_log_on(survey: Survey, error: OSError) -> bool:
+    """Return whether the old file will do, now that reopening failed with *error*."""
+    return survey.ours and survey.linked and error.errno in _OUT_OF_DESCRIPTORS
+
+
+def _key(facts: FileFacts) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino
+
+
+class Target:
+    """
+    A path to append to, its descriptor, and what is known about its last line.
+
+    Not thread-safe; `ready` and `close` may block.
+
+    Args:
+        system: Where the file is.
+        path: The file, made absolute.
+        mode: Permission bits for a new file.
+    """
+
+    __slots__ = ("_doubtful", "_torn", "fd", "mode", "opened", "path", "system")
+
+    def __init__(self, system: System, path: str | os.PathLike[str], mode: int) -> None:
+        self.system = system
+        self.path = os.path.abspath(path)
+        self.mode = mode
+        self.fd: int | None = None
+        self.opened: tuple[int, int] | None = None
+        self._torn = False
+        self._doubtful = False
+
+    def fresh(self) -> Target:
+        """Return a target on the same path with nothing open."""
+        return Target(self.system, self.path, self.mode)
+
+    def ready(self) -> int:
+        """
+        Return a descriptor that leads to the file at the path, reopened if need be.
+
+        Raises:
+            OSError: If there is none to be had.
+        """
+        survey = self._survey()
+        if self.fd is not None and survey.current:
+            return self.fd
+        if not survey.ours:
+            # Somebody closed it, and the number may be another file's by now.
+            self.fd = None
+        try:
+            fd, self.opened = self._open()
+        except OSError as error:
+            if self.fd is not None and may_log_on(survey, error):
+                return self.fd
+            raise
+        old, self.fd = self.fd, fd
+        if old is not None:
+            self.system.close(old)
+        return fd
+
+    def close(self) -> None:
+        """Close the descriptor, unless its number is another file's by now."""
+        facts = self._facts()
+        fd, self.fd = self.fd, None
+        if fd is not None and facts is not None:
+            self.system.close(fd)
+
+    def begin(self, data: bytes) -> bytes:
+        """
+        Return *data* as it has to be written: behind a newline after a torn line.
+
+        Unless `settle` follows, nobody knows how the file ends, and `ready` looks.
+        """
+        self._doubtful = True
+        return NEWLINE + data if self._torn else data
+
+    def settle(
+        self, pieces: Sequence[bytes], data: bytes, written: int, error: OSError | None
+    ) -> Outcome:
+        """
+        Return the outcome of a write and remember how the file ends now.
+
+        Args:
+            pieces: What was to be written, one entry for each line.
+            data: What `begin` made of them.
+            written: How many bytes of *data* were taken.
+            error: What stopped the write, if it stopped early.
+        """
+        size = sum(map(len, pieces))
+        extra = len(data) - size
+        self._torn = is_torn(data, written, self._torn)
+        # A full disk tears the lines of every process that shares the file.
+        self._doubtful = error is not None
+        return judge(pieces, size, max(0, written - extra), error)
+
+    def _survey(self) -> Survey:
+        facts = self._facts()
+        if facts is None:
+            return NOTHING_OPEN
+        if self._doubtful:
+            self._torn = self._ends_torn(facts)
+            self._doubtful = False
+        return Survey(
+            ours=True,
+            linked=facts.st_nlink > 0,
+            current=self._at_path() == self.opened,
+        )
+
+    def _facts(self) -> FileFacts | None:
+        if self.fd is None:
+            return None
+        try:
+            facts = self.system.fstat(self.fd)
+        except OSError:
+            return None
+        return facts if _key(facts) == self.opened else None
+
+    def _at_path(self) -> tuple[int, int] | None:
+        try:
+            return _key(self.system.stat(self.path))
+        except OSError:
+            # Whatever it is, opening the path comes next and reports it.
+            return None
+
+    def _open(self) -> tuple[int, tuple[int, int]]:
+        fd = open_append(self.system, self.path, self.mode)
+        try:
+            facts = self.system.fstat(fd)
+            self._torn = self._ends_torn(facts)
+        except BaseException:
+            # Also for an exception out of a signal handler: nobody else knows
+            # this descriptor.
+            self.system.close(fd)
+            raise
+        self._doubtful = False
+        return fd, _key(facts)
+
+    def _ends_torn(self, facts: FileFacts) -> bool:
+        try:
+            return not ends_with_newline(self.system, self.path, facts.st_size)
+        except OSError:
+            # An empty line too many is harmless, two lines in one are not.
+            return facts.st_size > 0

@@ -1,0 +1,215 @@
+"""
+The async file tier: the sync tier's rules, kept by aiofiles on threads of our own.
+
+Rule 1: no call that may block is made on the event loop; opening, looking and
+writing run on the executor.
+Rule 2: a call that was abandoned keeps the tier out of the file until it returns.
+The next write then looks at what it has left behind.
+Rule 3: asyncio, aiofiles and the executor are loaded at the first write.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from ..batch import Batch
+from ..outcomes import DELIVERED, Outcome, Retryable
+from ..system import PRIVATE_FILE, SYSTEM, System
+from ..tier import Kind
+from ._lines import Render, render_lines
+from ._scan import Identify, Position, scan_file
+from ._target import Target
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from aiofiles.threadpool.binary import AsyncFileIO
+
+    from ._executor import Lane
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncFileTier:
+    """
+    Append lines to a regular file from an asyncio event loop.
+
+    Choose it in services; it treats the file exactly as `FileTier` does, which
+    says what happens to torn lines, rotated files and full disks.
+
+    When a write is cancelled its call may go on; until it returns every further
+    write answers `Retryable` at once.
+
+    Args:
+        path: The file; made with its missing directories (0700). It is taken as
+            absolute from now on. Links, FIFOs, devices and directories are refused.
+        render: Makes the bytes to write out of a line; None writes it as it is.
+            What it raises leaves `write`.
+        mode: Permission bits of a new file, whatever the umask.
+        name: Label in statistics and receipts.
+        system: The system calls to use; the write itself is aiofiles' own.
+        executor: Where blocking calls run, one after another. None has the tier
+            start a `DaemonExecutor` of its own and shut it down in `aclose`.
+    """
+
+    kind = Kind.FINAL
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        render: Render | None = None,
+        mode: int = PRIVATE_FILE,
+        name: str = "async_file",
+        system: System = SYSTEM,
+        executor: Executor | None = None,
+    ) -> None:
+        self.name = name
+        self._render = render
+        self._target = Target(system, path, mode)
+        self._file: tuple[int, AsyncFileIO] | None = None
+        self._given = executor
+        self._lane: Lane | None = None
+
+    @property
+    def path(self) -> str:
+        """The file, as an absolute path."""
+        return self._target.path
+
+    async def write(self, batch: Batch) -> Outcome:
+        """
+        Append *batch* and say which lines are in the file.
+
+        Returns:
+            As `FileTier.write`; `Retryable` also while an abandoned call is out.
+        """
+        pieces, data = render_lines(batch, self._render)
+        if not data:
+            return DELIVERED
+        lane = self._lane = self._lane or self._new_lane()
+        if lane.busy:
+            return Retryable(f"{self.name}: a call that was abandoned has not returned")
+        target = self._target
+        try:
+            file = await self._ready(lane)
+        except OSError as error:
+            return Retryable(error)
+        data = target.begin(data)
+        written, stopped = await _write_all(file, data)
+        return target.settle(pieces, data, written, stopped)
+
+    def position(self) -> Position | None:
+        """Return the place behind the last write, or None while no file is open."""
+        target = self._target
+        if target.fd is None or target.opened is None:
+            return None
+        try:
+            # The descriptor's own offset: no file system is asked, nothing blocks.
+            offset = os.lseek(target.fd, 0, os.SEEK_CUR)
+        except OSError:
+            return None
+        return Position(*target.opened, offset)
+
+    async def scan(
+        self, ids: AbstractSet[bytes], since: Position | None, identify: Identify
+    ) -> set[bytes]:
+        """
+        Return those of *ids* that stand in complete lines of the file.
+
+        As `FileTier.scan`, read on the executor.
+
+        Raises:
+            OSError: If the file is there and cannot be read.
+        """
+        lane = self._lane = self._lane or self._new_lane()
+        # Past the lane: a long scan is no abandoned write.
+        return await _call(
+            lane.executor, scan_file, self._target.system, self.path, ids, since, identify
+        )
+
+    async def aclose(self) -> None:
+        """
+        Close the file. Idempotent; the next `write` opens it again.
+
+        Where an abandoned call is still in the file, that call closes it when it
+        returns; this does not wait for it.
+
+        Raises:
+            OSError: If closing fails.
+        """
+        lane, self._lane = self._lane, None
+        if lane is None:
+            return
+        self._file = None
+        try:
+            if lane.busy:
+                abandoned, self._target = self._target, self._target.fresh()
+                lane.then(partial(_close_quietly, abandoned))
+            else:
+                await _call(lane, self._target.close)
+        finally:
+            if self._given is None:
+                lane.executor.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """Let go, in a forked child, of the descriptor that belongs to the parent too."""
+        lane, self._lane = self._lane, None
+        self._file = None
+        if lane is not None and self._given is None:
+            lane.executor.shutdown(wait=False)
+        self._target.close()
+
+    async def _ready(self, lane: Lane) -> AsyncFileIO:
+        import aiofiles
+
+        fd = await _call(lane, self._target.ready)
+        if self._file is not None and self._file[0] == fd:
+            return self._file[1]
+        # The descriptor stays ours: aiofiles would close it where it must not, and
+        # lose it where a cancelled call has opened it.
+        file = await aiofiles.open(fd, "ab", buffering=0, closefd=False, executor=lane)
+        self._file = fd, file
+        return file
+
+    def _new_lane(self) -> Lane:
+        from ._executor import DaemonExecutor, Lane
+
+        return Lane(self._given or DaemonExecutor(name=f"{self.name}-io"))
+
+    def __repr__(self) -> str:
+        return f"<AsyncFileTier {self.name} {self.path!r}>"
+
+
+async def _call(executor: Executor, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    from asyncio import get_running_loop
+
+    return await get_running_loop().run_in_executor(executor, partial(fn, *args, **kwargs))
+
+
+async def _write_all(file: AsyncFileIO, data: bytes) -> tuple[int, OSError | None]:
+    """Write *data*, going on after short writes, as `fallbacks.system.write_all` does."""
+    written = 0
+    view = memoryview(data)
+    while written < len(data):
+        try:
+            taken = await file.write(view[written:])
+        except OSError as error:
+            return written, error
+        if not taken:
+            return written, OSError(errno.EIO, "a write took nothing and gave no error")
+        written += taken
+    return written, None
+
+
+def _close_quietly(target: Target) -> None:
+    try:
+        target.close()
+    except OSError:
+        # The lines were reported as unknown long ago, and nobody is left to tell.
+        return

@@ -1,0 +1,10 @@
+"""
+`python -m hydra`: the command line.
+"""
+
+from __future__ import annotations
+
+from .cli import main
+
+if __name__ == "__main__":
+    main(prog_name="hydra")

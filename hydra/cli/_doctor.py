@@ -1,0 +1,114 @@
+"""
+`hydra doctor`: is this environment one that Hydra can keep its promises in?
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import click
+
+from ._checks import (
+    Finding,
+    check_configuration,
+    check_dependencies,
+    check_files,
+    check_installation,
+    check_space,
+    check_state,
+    check_terminal,
+    check_version,
+    file_paths,
+)
+from ._leftovers import Place, leftovers
+from ._version import installed_version
+from ._where import places_of
+from .audit._sources import shown
+
+HELP: Final = """\
+Check the environment, and say what is wrong with it.
+
+Looks at the versions, the packages installed, the configuration in force (a file
+and the HYDRA_* variables), the state directory, the files that destinations
+write, disk space, what dead processes left, and the terminal. The state
+directory is made if it is not there, as the application would make it.
+
+\b
+Exit status:
+  0  nothing is wrong
+  1  something is wrong
+
+\b
+Examples:
+  hydra doctor
+  hydra doctor --config hydra.toml
+  hydra doctor --json | jq '.checks[] | select(.status == "wrong")'
+"""
+
+_MARKS: Final = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
+
+
+def examine(config: str | None, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield every finding, in the order in which they are best read."""
+    yield from check_version(
+        installed_version(), tuple(map(int, platform.python_version_tuple()[:2]))
+    )
+    yield from check_installation()
+    yield from check_dependencies()
+    settings, findings = check_configuration(config, environ)
+    yield from findings
+    if settings is not None:
+        state, findings = check_state(settings, environ)
+        yield from findings
+        yield from check_files(settings)
+        homes = [os.path.dirname(path) for path in file_paths(settings)]
+        yield from check_space(settings, sorted({*homes, *([state] if state else [])}))
+        yield from check_leftovers(places_of(settings, environ))
+    yield from check_terminal(environ)
+
+
+def check_leftovers(places: Iterable[Place]) -> Iterator[Finding]:
+    """Say what dead processes left in *places*, and what is to be done about it."""
+    try:
+        found = leftovers(places)
+    except OSError as error:
+        yield Finding("leftovers", "wrong", shown(f"{error.filename}: {error.strerror}"))
+        return
+    dead = [each for each in found if not each.locked]
+    waiting = sum(sum(each.waiting.values()) for each in dead)
+    for each in found:
+        if each.problem:
+            yield Finding("leftovers", "note", f"{shown(each.path)}: {each.problem}")
+    if waiting:
+        yield Finding(
+            "leftovers",
+            "note",
+            f"{waiting:,} deliveries wait in {len(dead):,} segments of dead processes; the next "
+            "start of the application delivers them, or hydra replay does",
+        )
+    else:
+        yield Finding("leftovers", "ok", "nothing waits for replay")
+
+
+@click.command(help=HELP)
+@click.option("--config", metavar="FILE", type=click.Path(), help="A configuration file to check.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+def doctor(config: str | None, as_json: bool) -> None:
+    """Print the findings and exit with their status."""
+    findings = list(examine(config, os.environ))
+    healthy = all(each.status != "wrong" for each in findings)
+    if as_json:
+        checks = [{"check": f.check, "status": f.status, "text": f.text} for f in findings]
+        click.echo(json.dumps({"healthy": healthy, "checks": checks}, indent=2))
+    else:
+        width = max(len(each.check) for each in findings)
+        for each in findings:
+            click.echo(f"{_MARKS[each.status]}  {each.check.ljust(width)}  {each.text}")
+        wrong = sum(each.status == "wrong" for each in findings)
+        click.echo("nothing is wrong" if healthy else f"{wrong} wrong")
+    sys.exit(0 if healthy else 1)

@@ -1,0 +1,129 @@
+"""
+Settings: what the engine is built from, checked and complete.
+
+Rule 1: a settings object never changes, holds absolute paths only, and has a value
+for every option; nothing that reads it looks at the environment again.
+Rule 2: the defaults stand here, by name; the checks stand with the option tables.
+Rule 3: structs of msgspec, since creating as many dataclasses takes ten times as
+long at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from . import _defaults as default
+
+DestinationType: TypeAlias = Literal["file", "console", "stderr", "sink"]
+FallbackType: TypeAlias = Literal["file", "stderr", "sink"]
+Format: TypeAlias = Literal["json", "plain", "text", "auto"]
+Stream: TypeAlias = Literal["stdout", "stderr"]
+Color: TypeAlias = Literal["auto", "always", "never"]
+Strategy: TypeAlias = Literal["failover"]
+WriterKind: TypeAlias = Literal["auto", "thread", "loop"]
+WhenFull: TypeAlias = Literal["block", "drop_new"]
+Processor: TypeAlias = Callable[..., object]
+
+
+class QueueSettings(Struct, frozen=True, kw_only=True):
+    """The bounds of one destination's queue, and what happens at them."""
+
+    records: int = default.QUEUE_RECORDS
+    bytes: int = default.QUEUE_BYTES
+    reserve: int = default.QUEUE_RESERVE
+    when_full: WhenFull = default.QUEUE_WHEN_FULL
+    block_timeout: float = default.QUEUE_BLOCK_TIMEOUT
+
+
+class JournalSettings(Struct, frozen=True, kw_only=True):
+    """Where and how records of level error and above survive the process."""
+
+    enabled: bool | None = None
+    dir: str | None = None
+    quota: int = default.JOURNAL_QUOTA
+    segment: int = default.JOURNAL_SEGMENT
+    sync_interval: float = default.JOURNAL_SYNC_INTERVAL
+
+
+class RedactSettings(Struct, frozen=True, kw_only=True):
+    """Which fields are masked before a record is encoded."""
+
+    enabled: bool = default.REDACT_ENABLED
+    keys: tuple[str, ...] = ()
+    mask: str = default.REDACT_MASK
+
+
+class FallbackSettings(Struct, frozen=True, kw_only=True):
+    """One further place for the lines of a destination whose primary fails."""
+
+    type: FallbackType
+    path: str | None = None
+    format: Format = default.FORMAT
+    sink: object | None = None
+    quota: int = default.FALLBACK_QUOTA
+
+
+class DestinationSettings(Struct, frozen=True, kw_only=True):
+    """
+    One place records go to, with its chain of fallbacks and its queue.
+
+    `fallback` None means the standard chain of the type, an empty tuple no fallback
+    at all. `queue` None means the queue settings of the whole configuration.
+    """
+
+    name: str
+    type: DestinationType
+    path: str | None = None
+    mode: int = default.FILE_MODE
+    stream: Stream = default.STREAM
+    format: Format = default.FORMAT
+    color: Color = default.COLOR
+    level: int | None = None
+    strategy: Strategy = default.STRATEGY
+    timeout: float = default.TIMEOUT
+    retries: int = default.RETRIES
+    fallback: tuple[FallbackSettings, ...] | None = None
+    queue: QueueSettings | None = None
+    writer: WriterKind = default.WRITER
+    sink: object | None = None
+    batch: int = default.BATCH
+
+
+class LayerSettings(Struct, frozen=True, kw_only=True):
+    """
+    What differs for one layer (the loggers of a name and below it).
+
+    None means: as in the whole configuration. A destination that the layer shares
+    with the whole configuration is the same object in both tuples.
+    """
+
+    level: int | None = None
+    destinations: tuple[DestinationSettings, ...] | None = None
+
+
+CONSOLE: DestinationSettings = DestinationSettings(
+    name=default.CONSOLE_NAME, type="console", format=default.CONSOLE_FORMAT
+)
+"""The destination when none is configured: standard error, its format chosen by the stream."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """A whole configuration. Made by `load`; complete when made by hand, too."""
+
+    app: str
+    level: int = default.LEVEL
+    destinations: tuple[DestinationSettings, ...] = (CONSOLE,)
+    layers: Mapping[str, LayerSettings] = field(default_factory=dict)
+    queue: QueueSettings = QueueSettings()
+    journal: JournalSettings = JournalSettings()
+    redact: RedactSettings = RedactSettings()
+    processors: tuple[Processor, ...] = ()
+    strict: bool = default.STRICT
+    control_records: bool = default.CONTROL_RECORDS
+    callsite: bool = default.CALLSITE
+    exit_timeout: float = default.EXIT_TIMEOUT
+    signals: bool = default.SIGNALS
+    state_dir: str | None = None

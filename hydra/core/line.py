@@ -1,0 +1,366 @@
+r"""
+The canonical line: one record as compact JSON, made once, at the call.
+
+Rule 1: the order of keys is timestamp, level, logger, message, fields, exception, id. This
+module writes all but the id, which the caller appends last: `,"id":"<run>.<stream>-<n>"}\n`.
+Rule 2: fields merge as `{**bound, **context, **fields}`: place of the first, value of the
+last. Fragments encoded earlier are joined only where no name occurs twice.
+Rule 3: a field with a reserved name gets `_` appended until its name is free.
+Rule 4: the complete line takes at most `max_bytes`; one that had to be cut says so with
+`"truncated":true` as its last field.
+Rule 5: `body` never raises. What passes the short checks of the fast way is encoded by one
+call into C; everything else, and everything that fails there, goes the careful way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from ._fit import Encode, fit, shrink_exception
+from .timestamps import SECOND, THREE_DIGITS, second_text
+from .values import DEPTH, INT_MAX, INT_MIN, Plain, Redacts, ShowAll, Walker, clean
+
+MAX_BYTES: Final = 65_536
+MIN_BYTES: Final = 2_048
+# What the id, the closing brace and the newline may take.
+ID_BYTES: Final = 64
+TRUNCATED: Final = b',"truncated":true'
+
+RESERVED: Final = frozenset(
+    {"timestamp", "level", "logger", "message", "exception", "id", "truncated"}
+)
+
+# Longer strings go the careful way, so that nothing large is encoded only to be cut.
+_STRING: Final = 4_096
+_FIELDS: Final = 64
+_KNOWN_KEYS: Final = 4_096
+_LOGGER_LIMIT: Final = 200
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.:/@ -]{1,64}")
+
+# Control characters that JSON may hold unescaped, and the two separators at which
+# some readers split lines. Neither occurs outside a JSON string.
+_CONTROL: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def escape_controls(data: bytes) -> bytes:
+    """Return JSON *data* with DEL, C1, U+2028 and U+2029 written as escapes."""
+    if 127 in data or not data.isascii():
+        return _CONTROL.sub(_escaped, data)
+    return data
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
+def encode_plain(value: Plain) -> bytes:
+    """Return plain data (see `hydra.core.values`) as compact JSON without control characters."""
+    return escape_controls(_encode(value))
+
+
+def logger_tag(name: str) -> bytes:
+    """Return the logger's *name* as `body` wants it: JSON, at most 200 characters."""
+    text = str.__getitem__(name, slice(0, _LOGGER_LIMIT))
+    return encode_plain(clean(text))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fragment:
+    """
+    Fields that were redacted and encoded once, to be joined to many lines.
+
+    Args:
+        fields: The fields as plain data under the names the caller gave.
+        data: The same encoded, each with a leading comma: `,"service":"api"`.
+        keys: The names as written in *data*.
+        cut: Whether something was left out for want of room.
+    """
+
+    fields: Mapping[str, Plain] = field(default_factory=dict)
+    data: bytes = b""
+    keys: frozenset[str] = frozenset()
+    cut: bool = False
+
+
+EMPTY: Final = Fragment()
+
+
+class LineEncoder:
+    """
+    Make canonical lines. Safe to share between threads; holds no locks.
+
+    Args:
+        redactor: Says which keys hide a secret; None hides nothing.
+        max_bytes: Limit of a complete line with its id and newline; at least 2048.
+        max_depth: How many containers may be nested in a field.
+
+    Raises:
+        ValueError: If *max_bytes* or *max_depth* is too small.
+    """
+
+    __slots__ = ("_depth", "_known", "_limit", "_moment", "_redactor", "max_bytes")
+
+    def __init__(
+        self,
+        redactor: Redacts | None = None,
+        max_bytes: int = MAX_BYTES,
+        max_depth: int = DEPTH,
+    ) -> None:
+        if max_bytes < MIN_BYTES:
+            raise ValueError(f"max_bytes must be at least {MIN_BYTES}, not {max_bytes}")
+        if max_depth < 1:
+            raise ValueError(f"max_depth must be at least 1, not {max_depth}")
+        self.max_bytes = max_bytes
+        self._limit = max_bytes - ID_BYTES
+        self._depth = max_depth
+        self._redactor: Redacts = redactor or ShowAll()
+        # Keys seen to be plain, not reserved and not redacted. Replaced, not shrunk,
+        # when full, so that keys made of data cannot fill the memory.
+        self._known: dict[str, bool] = {}
+        self._moment: tuple[int, bytes] = (0, b'{"timestamp":"1970-01-01T00:00:00.')
+
+    def fragment(self, fields: Mapping[str, object]) -> Fragment:
+        """
+        Return *fields* redacted and encoded; the work of `bind` and of `context`.
+
+        Never raises what a value raises. Fields take at most a quarter of a record.
+        """
+        if not fields:
+            return EMPTY
+        walker = Walker(self._redactor, self._depth, self.max_bytes // 4)
+        found = walker.fields(_pairs(fields))
+        free = unreserved(found)
+        return Fragment(found, _joined(free), frozenset(free), walker.cut)
+
+    def body(
+        self,
+        ns: int,
+        level_tag: bytes,
+        logger_tag: bytes,
+        message: object,
+        bound: Fragment,
+        context: Fragment,
+        fields: dict[str, object],
+        exception: bytes = b"",
+    ) -> bytes:
+        """
+        Return the line up to its id. Never raises, whatever is passed.
+
+        Args:
+            ns: When it happened, in nanoseconds since the epoch.
+            level_tag: From `hydra.core.levels.level_tag`.
+            logger_tag: The name of the logger as JSON; see `logger_tag`.
+            message: The message; anything that is no str is shown as its `str()`.
+            bound: Fields of the logger.
+            context: Fields of the running context.
+            fields: Fields of the call. Not kept and not changed.
+            exception: From `hydra.core.errors.exception_tag`, or empty.
+        """
+        try:
+            base, start = self._moment
+            rest = ns - base
+            if not 0 <= rest < 1_000_000_000:
+                rest, start = self._tick(ns)
+            micros = rest // 1000
+            if type(message) is str and len(message) <= _STRING and len(fields) <= _FIELDS:
+                known = self._known
+                for key, value in fields.items():
+                    kind = type(value)
+                    if kind is str:
+                        if len(value) > _STRING:  # type: ignore[arg-type]
+                            break
+                    elif kind is int:
+                        if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
+                            break
+                    elif kind is not bool and kind is not float and value is not None:
+                        break
+                    if key not in known and not self._learn(key):
+                        break
+                else:
+                    if (bound is EMPTY or (not bound.cut and bound.keys.isdisjoint(fields))) and (
+                        context is EMPTY
+                        or (
+                            not context.cut
+                            and context.keys.isdisjoint(fields)
+                            and context.keys.isdisjoint(bound.keys)
+                        )
+                    ):
+                        line = b"".join(
+                            (
+                                start,
+                                THREE_DIGITS[micros // 1000],
+                                THREE_DIGITS[micros % 1000],
+                                b'Z","level":',
+                                level_tag,
+                                b',"logger":',
+                                logger_tag,
+                                b',"message":',
+                                _encode(message),
+                                bound.data,
+                                context.data,
+                                b"," if fields else b"",
+                                _encode(fields)[1:-1],
+                                exception,
+                            )
+                        )
+                        if len(line) <= self._limit:
+                            if 127 not in line and line.isascii():
+                                return line
+                            line = _CONTROL.sub(_escaped, line)
+                            if len(line) <= self._limit:
+                                return line
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: S110 - whatever failed here, the careful way names it
+            pass
+        try:
+            return self._careful(
+                ns, level_tag, logger_tag, message, bound, context, fields, exception
+            )
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # containment is the point: stack or memory is used up
+            # Operators only: at the end of the stack no function can be called, not even one in C.
+            kind = error.__class__
+            return (
+                self._moment[1]
+                + b'000000Z","level":'
+                + level_tag
+                + b',"logger":'
+                + logger_tag
+                + b',"message":"<record could not be encoded: '
+                + (_LAST[kind] if kind in _LAST else b"Error")  # noqa: SIM401 - get is a call
+                + b'>","truncated":true'
+            )
+
+    def _tick(self, ns: int) -> tuple[int, bytes]:
+        """Return the nanoseconds in the second of *ns* and how a line of it starts."""
+        second, rest = divmod(ns, SECOND)
+        start = b'{"timestamp":"' + second_text(second)
+        self._moment = (second * SECOND, start)
+        return rest, start
+
+    def _learn(self, key: str) -> bool:
+        """Return whether *key* may go the fast way, and remember it if so."""
+        if type(key) is not str or key in RESERVED or _PLAIN_KEY.fullmatch(key) is None:
+            return False
+        if self._redactor.verdict(key):
+            return False
+        if len(self._known) >= _KNOWN_KEYS:
+            self._known = {}
+        self._known[key] = True
+        return True
+
+    def _careful(
+        self,
+        ns: int,
+        level_tag: bytes,
+        logger_tag: bytes,
+        message: object,
+        bound: Fragment,
+        context: Fragment,
+        fields: dict[str, object],
+        exception: bytes,
+    ) -> bytes:
+        rest, start = self._tick(ns)
+        head = b"".join(
+            (start, b"%06d" % (rest // 1000), b'Z","level":', level_tag, b',"logger":', logger_tag)
+        )
+        return self._complete(head, message, bound, context, fields, exception)
+
+    def _complete(
+        self,
+        head: bytes,
+        message: object,
+        bound: Fragment,
+        context: Fragment,
+        fields: dict[str, object],
+        exception: bytes,
+    ) -> bytes:
+        # A room for each, so that a large message leaves the fields theirs.
+        reader = Walker(self._redactor, self._depth, self.max_bytes)
+        text = reader.text(message)
+        walker = Walker(self._redactor, self._depth, self.max_bytes)
+        own = walker.fields(_pairs(fields))
+        cut = reader.cut or walker.cut or bound.cut or context.cut
+        groups = (bound.keys, context.keys, own.keys(), RESERVED)
+        if sum(map(len, groups)) == len(frozenset().union(*groups)):
+            said, joined = own, bound.data + context.data
+        else:
+            said, joined = unreserved({**bound.fields, **context.fields, **own}), b""
+        start = b',"message":'
+        room = self._limit - len(head) - len(start)
+        message_json = encode_plain(text)
+        written = joined + _joined(said)
+        if len(message_json) + len(written) + len(exception) > room - (
+            len(TRUNCATED) if cut else 0
+        ):
+            cut = True
+            room -= len(TRUNCATED)
+            exception = shrink_exception(_json, exception, room // 2)
+            said = unreserved({**bound.fields, **context.fields, **own})
+            message_json, written = fit(_json, text, said, room - len(exception))
+        return b"".join((head, start, message_json, written, TRUNCATED if cut else b"", exception))
+
+
+_json: Final[Encode] = encode_plain
+_LAST: Final[dict[type[BaseException], bytes]] = {
+    RecursionError: b"RecursionError",
+    MemoryError: b"MemoryError",
+}
+
+
+def _pairs(fields: Mapping[str, object]) -> Iterable[tuple[object, object]]:
+    """Return the items of *fields*, as dict itself sees them where it is one."""
+    return list(dict.items(fields)) if isinstance(fields, dict) else list(fields.items())
+
+
+def unreserved(fields: dict[str, Plain]) -> dict[str, Plain]:
+    """Return *fields* with `_` appended to reserved names until they are free."""
+    if RESERVED.isdisjoint(fields):
+        return fields
+    found: dict[str, Plain] = {}
+    for key, value in fields.items():
+        name = key
+        if name in RESERVED:
+            while name in RESERVED or name in fields or name in found:
+                name += "_"
+        found[name] = value
+    return found
+
+
+def _joined(fields: dict[str, Plain]) -> bytes:
+    """Return *fields* encoded, with a comma before each."""
+    return b"," + encode_plain(fields)[1:-1] if fields else b""
+
+
+def format_message(message: object, args: tuple[object, ...]) -> str:
+    """
+    Return *message* with its `%`-arguments filled in; call it only when there are some.
+
+    One non-empty mapping as the only argument fills `%(name)s` places. Never raises: a
+    message that does not fit its arguments is followed by them, as `[args: 1, 'two']`.
+    """
+    text = Walker(ShowAll(), DEPTH, MAX_BYTES).text(message)
+    values: object = args
+    try:
+        if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+            values = args[0]
+        return text % values
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # containment is the point: any argument may raise anything
+        return f"{text} [args: {', '.join(map(_shown, args))}]"
+
+
+def _shown(value: object) -> str:
+    """Return the bounded `repr` of an argument; never raises."""
+    return repr(Walker(ShowAll(), 4, 1024).value(value))[:1024]

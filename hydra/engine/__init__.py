@@ -1,0 +1,28 @@
+"""
+The engine room: streams, receipts, writers, runs, and the hooks into the process.
+"""
+
+from __future__ import annotations
+
+from ._engine import ENGINE, Engine, Routes
+from ._receipts import (
+    DROPPED, FILTERED, QUEUED, SAMPLED, Durability, OwnReceipt, Receipt, Settlement,
+)  # fmt: skip
+from ._run import Run
+from ._stream import Stream
+
+__all__ = [
+    "DROPPED",
+    "ENGINE",
+    "FILTERED",
+    "QUEUED",
+    "SAMPLED",
+    "Durability",
+    "Engine",
+    "OwnReceipt",
+    "Receipt",
+    "Routes",
+    "Run",
+    "Settlement",
+    "Stream",
+]

@@ -1,0 +1,230 @@
+"""
+From settings to a run: directories, journal, chains, queues, services.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Final
+
+from fallbacks.chain import Chain
+from fallbacks.clock import SYSTEM_CLOCK, Clock
+from fallbacks.held import HeldStore
+from fallbacks.journal import Journal
+from fallbacks.retry import Retry
+from fallbacks.system import SYSTEM, System
+
+from ..config import state_directory
+from ..core.exceptions import ConfigurationError, HydraWarning, Problem
+from ..core.ids import identify, weigh
+from ..core.line import LineEncoder
+from ..processors import DEFAULT_KEYS, Redactor
+from ..queue import Fifo
+from ..sinks import chain_of
+from ._control import ControlStream
+from ._keeper import Keeper
+from ._loop import EngineLoop
+from ._run import Run
+from ._service import Service
+from ._watchdog import Watchdog
+from ._writer import Writer
+
+if TYPE_CHECKING:
+    from ..config import DestinationSettings, Settings
+
+_HELD: Final = "held"
+_JOURNAL: Final = "journal"
+
+
+def build(
+    settings: Settings,
+    *,
+    system: System = SYSTEM,
+    clock: Clock = SYSTEM_CLOCK,
+    threaded: bool = True,
+) -> Run:
+    """
+    Return a run of *settings*, ready to be sent records; nothing is started yet.
+
+    Args:
+        settings: A checked configuration.
+        system: Files and processes.
+        clock: Time.
+        threaded: False for tests that pump the writers themselves.
+
+    Raises:
+        ConfigurationError: If `strict` is set and there is no place for the journal.
+    """
+    redact = settings.redact
+    redactor = Redactor((*DEFAULT_KEYS, *redact.keys), mask=redact.mask) if redact.enabled else None
+    run = Run(settings, LineEncoder(redactor), system=system, clock=clock)
+    run.watchdog = Watchdog(threaded=threaded)
+    run.loop = EngineLoop(run.draining)
+    destinations = _destinations(settings)
+    run.destinations = {destination.name: destination for destination in destinations}
+    places = _Places(settings, run)
+    run.keeper = Keeper(
+        places.journal(tuple(run.destinations)),
+        interval=settings.journal.sync_interval,
+        threaded=threaded,
+    )
+    for destination in destinations:
+        run.services[destination.name] = _service(run, destination, places, threaded=threaded)
+    return run
+
+
+def leftovers(run: Run) -> bool:
+    """Return whether there is anything in the run's directories that somebody may have left."""
+    return any(_names(directory) for directory in run.directories)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _destinations(settings: Settings) -> list[DestinationSettings]:
+    found = {destination.name: destination for destination in settings.destinations}
+    for layer in settings.layers.values():
+        found.update({d.name: d for d in layer.destinations or ()})
+    return list(found.values())
+
+
+class _Places:
+    """Where one run may keep journal and held files."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings = settings
+        self._run = run
+        wanted = settings.journal.enabled
+        files = any(
+            destination.type in {"file", "sink"} for destination in run.destinations.values()
+        )
+        self._wanted = files if wanted is None else wanted
+        self._state: str | None = None
+        if self._wanted or files:
+            self._find()
+
+    def _find(self) -> None:
+        settings, run = self._settings, self._run
+        found = state_directory(settings.app, explicit=settings.state_dir)
+        self._state = found.path
+        if found.path is not None:
+            run.directories = (
+                os.path.join(found.path, _HELD),
+                os.path.join(found.path, _JOURNAL),
+                found.path,
+            )
+            return
+        problem = f"no usable state directory ({found.reason})"
+        if self._wanted and settings.journal.dir is None:
+            said = (
+                f"{problem}: records of level error and above will not survive the death of "
+                "the process, and nothing is held while a destination is down"
+            )
+            if settings.strict:
+                raise ConfigurationError(Problem("state_dir", said, settings.state_dir))
+            run.journal_state = problem
+            warn(said)
+
+    def journal(self, names: tuple[str, ...]) -> Journal | None:
+        """Return the journal, if one is wanted and there is a place for it."""
+        settings, run = self._settings, self._run
+        directory = settings.journal.dir
+        if directory is None and self._state is not None:
+            directory = os.path.join(self._state, _JOURNAL)
+        if not self._wanted or directory is None:
+            return None
+        run.journal_state = "on"
+        run.journal_directory = directory
+        if directory not in run.directories:
+            run.directories = (directory, *run.directories)
+        return Journal(
+            directory,
+            app=settings.app,
+            run=run.id,
+            destinations=names,
+            quota=settings.journal.quota,
+            segment_bytes=settings.journal.segment,
+            system=run.system,
+        )
+
+    def store(self, name: str, path: str | None, quota: int | None) -> HeldStore | None:
+        """Return the held store of the destination *name* at *path*, or in the state directory."""
+        if path is None:
+            if self._state is None:
+                return None
+            path = os.path.join(self._state, _HELD, name)
+        run = self._run
+        options = {} if quota is None else {"quota": quota}
+        return HeldStore(
+            path,
+            app=self._settings.app,
+            destination=name,
+            run=run.id,
+            identify=identify,
+            weigh=weigh,
+            system=run.system,
+            **options,
+        )
+
+
+def _service(
+    run: Run, destination: DestinationSettings, places: _Places, *, threaded: bool
+) -> Service:
+    settings = run.settings
+    name = destination.name
+    chained = chain_of(
+        destination,
+        lambda path, quota: places.store(name, path, quota),
+        system=run.system,
+        threads_only=not threaded,
+    )
+    chain = Chain(
+        chained.tiers,
+        seconds=destination.timeout,
+        retry=Retry(attempts=destination.retries + 1),
+        primaries=chained.primaries,
+        clock=run.clock,
+    )
+    queue = settings.queue if destination.queue is None else destination.queue
+    console = destination.type in {"console", "stderr"}
+    control = None
+    if settings.control_records:
+        label = f"{next(run.labels)}c"
+        prefix = f',"id":"{run.id}.{label}-'.encode()
+        control = ControlStream(prefix, label, name, run.encoder)
+    writer = Writer(
+        name,
+        chain,
+        Fifo(queue.records, queue.reserve, queue.bytes),
+        # A console has no holding tier in its chain; what a journal kept for it
+        # while the process died still needs a place to be replayed from.
+        store=chained.store or (places.store(name, None, None) if run.keeper.journal else None),
+        batch=destination.batch,
+        clock=run.clock,
+        journal=run.keeper,
+        control=control,
+        auditable=destination.type == "file",
+        closes=not console,
+    )
+    return Service(
+        writer,
+        safe=chained.safe,
+        watchdog=run.watchdog,
+        draining=run.draining,
+        loop=run.loop if len(chain.sync_tiers) < len(chain.tiers) else None,
+        loop_only=chained.loop_only,
+        threaded=threaded,
+    )
+
+
+def warn(said: str) -> None:
+    """Warn once about *said*; a filter that turns warnings into errors does not reach the caller."""
+    try:
+        warnings.warn(said, HydraWarning, stacklevel=2)
+    except HydraWarning:
+        os.write(2, f"hydra: {said}\n".encode())

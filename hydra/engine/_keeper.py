@@ -1,0 +1,194 @@
+"""
+The keeper: everything about the journal that a logging call does not wait for.
+
+It forces records to the disk in groups, keeps a spare segment ready, removes
+segments that nobody needs, and tells the writers' side of the story to the
+journal. One thread, started by the first record of level ERROR or above.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, start_new_thread
+from collections import deque
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from fallbacks.journal import JournalFull
+
+from ._waiting import running_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fallbacks.journal import Journal, Position, Segment
+
+    from ..queue import Entry
+
+# An append that takes longer than this is a page cache that does not keep up ...
+_STALL: Final = 0.05
+# ... and for so many seconds calls on an event loop stay away from it.
+_STALL_REST: Final = 5.0
+
+
+class Keeper:
+    """
+    Append to, acknowledge in and look after one journal.
+
+    Args:
+        journal: The journal; None when there is none, and everything here does nothing.
+        interval: Seconds after which an ERROR is on the disk at the latest.
+        threaded: False for tests that call `tend` themselves.
+    """
+
+    def __init__(self, journal: Journal | None, *, interval: float, threaded: bool = True) -> None:
+        self.journal = journal
+        self._interval = interval
+        self._threaded = threaded
+        self._requests: deque[Entry] = deque()
+        self._failed = count()
+        self._degraded = count()
+        self._bad_notes = count()
+        self._stalled_until = 0.0
+        self._dirty = False
+        self._asleep = True
+        self._leaving = False
+        self.running = False
+        self._bell = allocate_lock()
+        self._bell.acquire()
+
+    # -- the call path
+
+    def append(self, entry: Entry) -> None:
+        """
+        Bring *entry* into the kernel. Failures are counted, and `entry.segment` stays None.
+
+        While the page cache stalls, calls on an event loop are spared: their
+        records are queued only, which is counted as well.
+        """
+        journal = self.journal
+        if journal is None:
+            return
+        began = monotonic()
+        if began < self._stalled_until and running_loop() is not None:
+            next(self._degraded)
+            return
+        try:
+            entry.segment = journal.append(entry.key, entry.tag, entry.line, entry)
+        except (JournalFull, OSError):
+            next(self._failed)
+            return
+        ended = monotonic()
+        if ended - began > _STALL:
+            self._stalled_until = ended + _STALL_REST
+        self._dirty = True
+        if self._asleep:
+            self._wake()
+
+    def force(self, entry: Entry) -> None:
+        """Ask for *entry* to be forced to the disk now; `entry.durable` tells when it is."""
+        self._requests.append(entry)
+        self._wake()
+
+    # -- what writers tell (see `Ledgerkeeper`)
+
+    def acknowledge(
+        self, destination: str, position: Position | None, entries: Sequence[Entry]
+    ) -> None:
+        """Note that *entries* are safe at *destination*, whose file ends at *position*."""
+        if self.journal is None:
+            return
+        keys = [entry.key for entry in entries if entry.segment is not None]
+        try:
+            self.journal.acknowledge(destination, position, keys)
+        except (JournalFull, OSError):
+            # The next start replays these, and finds them in the file.
+            next(self._bad_notes)
+
+    def release(self, entry: Entry) -> None:
+        """Forget *entry*: every destination has settled it."""
+        if self.journal is not None and entry.segment is not None:
+            segment: Segment = entry.segment  # type: ignore[assignment]
+            self.journal.settle(segment, entry.key)
+
+    def fetch(self, entries: Sequence[Entry]) -> None:
+        """Put the lines back into *entries* whose lines only the journal has."""
+        if self.journal is None:
+            return
+        wanted: dict[Segment, dict[bytes, Entry]] = {}
+        for entry in entries:
+            if not entry.line and entry.segment is not None:
+                segment: Segment = entry.segment  # type: ignore[assignment]
+                wanted.setdefault(segment, {})[entry.key] = entry
+        for segment, missing in wanted.items():
+            try:
+                lines = self.journal.fetch(segment, missing)
+            except OSError:
+                next(self._failed)
+                continue
+            for key, line in lines.items():
+                missing[key].line = line
+
+    # -- the thread
+
+    def tend(self) -> None:
+        """Do everything that is due, once."""
+        journal = self.journal
+        if journal is None:
+            return
+        asked = [self._requests.popleft() for _ in range(len(self._requests))]
+        self._dirty = False
+        durable = journal.sync()
+        for entry in asked:
+            entry.durable = durable
+            entry.wake()
+        journal.housekeep()
+        journal.make_spare()
+
+    def leave(self) -> None:
+        """Let the thread end, before a fork or at close."""
+        self._leaving = True
+        self._ring()
+
+    @property
+    def failed(self) -> int:
+        """Records that the journal could not take."""
+        return int(repr(self._failed)[6:-1])
+
+    @property
+    def degraded(self) -> int:
+        """Records on an event loop that were spared the journal while it stalled."""
+        return int(repr(self._degraded)[6:-1])
+
+    def _wake(self) -> None:
+        if not self._threaded:
+            return
+        self._asleep = False
+        if self.running:
+            self._ring()
+            return
+        self.running = True
+        self._leaving = False
+        try:
+            start_new_thread(self._main, ())
+        except RuntimeError:
+            # No threads to be had: the records are in the kernel, fdatasync must wait.
+            self.running = False
+            self._asleep = True
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            """Rung already."""
+
+    def _main(self) -> None:
+        while not self._leaving:
+            if not self._requests:
+                self._asleep = not self._dirty
+                self._bell.acquire(True, self._interval if self._dirty else -1)
+                self._asleep = False
+            if not self._leaving or self._requests:
+                self.tend()
+        self._asleep = True
+        self.running = False

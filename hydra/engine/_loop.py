@@ -1,0 +1,228 @@
+"""
+The engine's own event loop: one daemon thread that serves chains with async tiers.
+
+Rule 1: it is started only when a destination needs it: an async sink is
+configured, or the process is seen to run an event loop of its own.
+Rule 2: anyio, uvloop and what they import are loaded on its thread, never on a
+caller's; until it is ready, the writer's thread does the work.
+Rule 3: it never touches another event loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from ._service import LINGER, Mode
+from ._waiting import loop_seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import anyio
+    import anyio.abc
+
+    from ._service import Service
+
+# Seconds between attempts to get a ticket that a helping caller holds.
+_TICKET_EVERY: Final = 0.001
+
+
+class EngineLoop:
+    """Serves writers as tasks. Made once per run; starts at the first `wants`."""
+
+    def __init__(self, draining: set[int]) -> None:
+        self.required = False
+        """Set when a chain can be served by a loop only: its sink is async."""
+        self.failure: BaseException | None = None
+        """Why the loop could not start or ended, if it did; doctor shows it."""
+        self.ident: int | None = None
+        self._draining = draining
+        self._ready = False
+        self._starting = False
+        self._arrivals: deque[Service] = deque()
+        self._call_soon: Callable[[Callable[[], object]], object] | None = None
+        self._stop: anyio.Event | None = None
+        self._event: anyio.Event | None = None
+
+    def wants(self, service: Service) -> bool:
+        """Return whether *service* should move here now; starts the loop if it is needed."""
+        if self.failure is not None or not (self.required or loop_seen()):
+            return False
+        if not self._ready and not self._starting:
+            self._start(service)
+        return self._ready
+
+    def take_over(self, service: Service) -> None:
+        """Serve *service* from now on; called by its thread, which then ends."""
+        service.ring_with(lambda: None)
+        self._arrivals.append(service)
+        if not self.call(self._announce):
+            service.return_to_thread()
+
+    def stop(self) -> None:
+        """End the loop and its thread, after the tasks have nothing left to do."""
+        self.call(self._set_stop)
+
+    def _start(self, waiting: Service) -> None:
+        import threading  # noqa: PLC0415 - loaded already wherever an event loop runs
+
+        self._starting = True
+        self._waiting = waiting
+        try:
+            threading.Thread(target=self._main, name="hydra-loop", daemon=True).start()
+        except RuntimeError as error:
+            self.failure = error
+
+    def _main(self) -> None:
+        self.ident = get_ident()
+        self._draining.add(self.ident)
+        try:
+            import anyio  # noqa: PLC0415
+
+            options: dict[str, Any] = {"use_uvloop": _has_uvloop()}
+            anyio.run(self._serve_all, backend="asyncio", backend_options=options)
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._ready = False
+            self._draining.discard(self.ident)
+            self.ident = None
+            self._starting = False
+            while self._arrivals:
+                self._arrivals.popleft().return_to_thread()
+
+    async def _serve_all(self) -> None:
+        import asyncio  # noqa: PLC0415
+
+        import anyio  # noqa: PLC0415
+
+        loop = asyncio.get_running_loop()
+        self._call_soon = loop.call_soon_threadsafe
+        self._stop = anyio.Event()
+        self._event = anyio.Event()
+        async with anyio.create_task_group() as calls:
+            async with anyio.create_task_group() as tasks:
+                self._ready = True
+                self._waiting.queue.ring()
+                while not self._stop.is_set():
+                    while self._arrivals:
+                        tasks.start_soon(self._serve, self._arrivals.popleft(), calls)
+                    await self._event.wait()
+                    self._event = anyio.Event()
+                tasks.cancel_scope.cancel()
+            calls.cancel_scope.cancel()
+
+    async def _serve(self, service: Service, calls: anyio.abc.TaskGroup) -> None:
+        try:
+            await _Task(self, service).serve(calls)
+        except Exception:
+            # A bug of ours must cost neither the loop nor the destination.
+            service.crashes += 1
+            service.return_to_thread()
+
+    def _announce(self) -> None:
+        assert self._event is not None
+        self._event.set()
+
+    def _set_stop(self) -> None:
+        assert self._stop is not None
+        self._stop.set()
+        self._announce()
+
+    def call(self, function: Callable[[], object]) -> bool:
+        """Have *function* called on the loop; return False when there is no loop any more."""
+        if self._call_soon is None or not self._ready:
+            return False
+        try:
+            self._call_soon(function)
+        except RuntimeError:
+            return False
+        return True
+
+
+class _Task:
+    """One writer served as a task: the same life as `Service._serve`, with awaits."""
+
+    def __init__(self, loop: EngineLoop, service: Service) -> None:
+        import anyio  # noqa: PLC0415
+
+        self._anyio = anyio
+        self._loop = loop
+        self._service = service
+        self._bell = anyio.Event()
+
+    def ring(self) -> None:
+        """Wake the task; called by producers."""
+        service = self._service
+        service.queue.idle = False
+        service.rung()
+        if not self._loop.call(self._set):
+            service.return_to_thread()
+
+    def _set(self) -> None:
+        self._bell.set()
+
+    async def serve(self, calls: anyio.abc.TaskGroup) -> None:
+        service = self._service
+        queue, writer, ticket = service.queue, service.writer, service.chain.ticket
+        service.ring_with(self.ring)
+        while service.mode is Mode.LOOP:
+            idle = service.declare_idle()
+            if idle and not service.closing:
+                await self._wait(writer.wait())
+                queue.idle = False
+                if len(queue.entries) < queue.low_water and not service.closing:
+                    await self._wait(LINGER)
+            queue.idle = False
+            service.heard()
+            while not ticket.acquire(0):
+                await self._anyio.sleep(_TICKET_EVERY)
+            if service.mode is not Mode.LOOP:
+                ticket.release()
+                return
+            if not await self._drain(calls, patient=True):
+                return
+            if idle and service.closing:
+                await self._close(calls)
+                return
+            ticket.release()
+
+    async def _close(self, calls: anyio.abc.TaskGroup) -> None:
+        service = self._service
+        alive = await self._drain(calls, patient=False, final=True)
+        if alive and service.prepare_close():
+            alive = await self._drain(calls, patient=False, final=True)
+        if alive:
+            service.close_with_ticket()
+
+    async def _drain(
+        self, calls: anyio.abc.TaskGroup, *, patient: bool, final: bool = False
+    ) -> bool:
+        from fallbacks import aio  # noqa: PLC0415
+
+        writer, chain = self._service.writer, self._service.chain
+        while (job := writer.next_job(None, patient=patient, replay=not final)) is not None:
+            if not await aio.run(chain, job.delivery, job.batch, calls=calls, pause=self._wait):
+                return False
+            if not writer.finish(job, final=final):
+                break
+        return True
+
+    async def _wait(self, seconds: float | None) -> None:
+        with self._anyio.move_on_after(float("inf") if seconds is None else seconds):
+            await self._bell.wait()
+        if self._bell.is_set():
+            self._bell = self._anyio.Event()
+
+
+def _has_uvloop() -> bool:
+    if sys.platform == "win32":
+        return False
+    try:
+        import uvloop  # noqa: F401, PLC0415
+    except ImportError:
+        return False
+    return True

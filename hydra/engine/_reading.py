@@ -1,0 +1,115 @@
+"""
+Reading the engine: from runs to `Stats`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ..metrics import DestinationStats, JournalStats, Stats, TierStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fallbacks.chain import Chain
+
+    from ._run import Run
+    from ._service import Service
+
+
+def read(runs: Iterable[Run]) -> Stats:
+    """Return the stats of *runs* together; of destinations of one name the last is shown."""
+    accepted = delivered = pending = dropped = suppressed = held = replayed = 0
+    balanced = True
+    drops: Counter[tuple[str, str]] = Counter()
+    destinations: dict[str, DestinationStats] = {}
+    journal = JournalStats(state="off")
+    for run in runs:
+        suppressed += int(repr(run.suppressed)[6:-1])
+        journal = _journal(run)
+        for name, service in run.services.items():
+            found = _destination(service)
+            destinations[name] = found
+            drops.update(service.writer.drops.counts())
+            accepted += found.accepted
+            delivered += found.delivered
+            pending += found.pending
+            dropped += found.dropped
+            held += found.held
+            replayed += found.replayed
+            balanced = balanced and found.lost == 0
+    return Stats(
+        accepted=accepted,
+        delivered=delivered,
+        pending=pending,
+        dropped=dropped,
+        suppressed=suppressed,
+        held=held,
+        replayed=replayed,
+        balanced=balanced,
+        drops=dict(drops),
+        destinations=destinations,
+        journal=journal,
+    )
+
+
+def _destination(service: Service) -> DestinationStats:
+    writer, queue, chain = service.writer, service.queue, service.chain
+    balance = writer.balance()
+    return DestinationStats(
+        name=writer.name,
+        accepted=balance.routed,
+        delivered=balance.delivered,
+        pending=balance.pending,
+        dropped=balance.dropped,
+        held=0 if writer.store is None else writer.store.held,
+        replayed=balance.replayed,
+        lost=balance.lost,
+        queued=queue.depth,
+        queued_bytes=queue.size,
+        high_water=queue.high_water,
+        parked=queue.waiting,
+        blocked_seconds=queue.blocked_seconds,
+        mode=service.mode.value,
+        rescues=chain.ticket.stolen,
+        crashes=service.crashes,
+        tiers=tuple(_tier(chain, index) for index in range(len(chain.tiers))),
+    )
+
+
+def _tier(chain: Chain, index: int) -> TierStats:
+    tier, meter, health = chain.tiers[index], chain.meters[index], chain.plan.tiers[index]
+    error = meter.last_error
+    return TierStats(
+        name=tier.name,
+        kind=tier.kind.value,
+        delivered=meter.taken,
+        attempts=meter.attempts,
+        failed=meter.failed,
+        state="busy" if health.busy else health.breaker.state.value,
+        opened=health.breaker.opened,
+        p50=meter.percentile(0.5),
+        p99=meter.percentile(0.99),
+        last_error=None if error is None else f"{type(error).__name__}: {error}"
+        if isinstance(error, BaseException)
+        else error,
+    )
+
+
+def _journal(run: Run) -> JournalStats:
+    keeper = run.keeper
+    if keeper.journal is None:
+        return JournalStats(state=run.journal_state)
+    found = keeper.journal.statistics()
+    return JournalStats(
+        state=run.journal_state,
+        directory=keeper.journal.directory,
+        segments=found.segments,
+        bytes=found.bytes,
+        quota=found.quota,
+        live=found.live,
+        failed=keeper.failed,
+        degraded=keeper.degraded,
+        poisoned=found.poisoned,
+    )

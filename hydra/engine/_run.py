@@ -1,0 +1,333 @@
+"""
+A run: what one configuration is in one process, from its first record to its close.
+
+Rule 1: a run is never changed. Another configuration, or the child of a fork, is
+another run with another id; the old one drains by itself.
+Rule 2: a forked child keeps its parent's run alive and untouched. What threads
+were doing at the fork is half done in there for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import get_ident, start_new_thread
+from collections import deque
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from fallbacks.journal import Refusals, adopt
+
+from ..core.ids import new_run
+from ..core.levels import ERROR
+from ._receipts import OwnReceipt, Receipt
+from ._stream import DISK_WAIT, GuaranteedStream, Stream
+from ._waiting import running_loop, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from fallbacks.clock import Clock
+    from fallbacks.system import System
+
+    from ..config import DestinationSettings, QueueSettings, Settings
+    from ..core.line import LineEncoder
+    from ..queue import Entry
+    from ._keeper import Keeper
+    from ._loop import EngineLoop
+    from ._service import Service
+    from ._watchdog import Watchdog
+    from ._writer import Writer
+
+# Seconds that a fork waits for idle threads to end.
+_PARK: Final = 0.1
+
+
+class Run:
+    """
+    The destinations of one configuration at work. Made by `build`.
+
+    Args:
+        settings: The configuration.
+        encoder: Makes the lines.
+        system: Files and processes.
+        clock: Time.
+    """
+
+    def __init__(
+        self, settings: Settings, encoder: LineEncoder, *, system: System, clock: Clock
+    ) -> None:
+        self.settings = settings
+        self.encoder = encoder
+        self.system = system
+        self.clock = clock
+        self.id = new_run()
+        self.pid = os.getpid()
+        self.labels = count(1)
+        self.draining: set[int] = set()
+        self.destinations: dict[str, DestinationSettings] = {}
+        self.services: dict[str, Service] = {}
+        self.keeper: Keeper
+        self.watchdog: Watchdog
+        self.loop: EngineLoop
+        self.journal_state = "off"
+        """`on`, `off`, or why there is none although there should be."""
+        self.directories: tuple[str, ...] = ()
+        """Directories of ours, removed at a clean close when they are empty."""
+        self.journal_directory: str | None = None
+        self.on_fork: Callable[[], Run | None] = lambda: None
+        self.suppressed = count()
+        """Records that a processor dropped; read by its repr."""
+        self.processing: set[int] = set()
+        """Idents of threads that are inside a processor."""
+        self.time_ns = clock.time_ns
+        self.closed = False
+        self._streams: dict[tuple[tuple[str, ...], bool], Stream] = {}
+        self._waiting: set[int] = set()
+        self.recovered = True
+        """Whether everything that dead runs left has been taken over."""
+        self._recovery_over: deque[Callable[[], object]] = deque()
+        self.adoption_failures = 0
+        self.refusals = Refusals()
+
+    # -- routes
+
+    def route(self, logger: str, level: int) -> Stream | None:
+        """Return the stream for records of *logger* at *level*; None when nobody wants them."""
+        settings = self.settings
+        threshold, destinations = settings.level, settings.destinations
+        layer = settings.layers.get(_layer_of(logger, settings.layers))
+        if layer is not None:
+            threshold = threshold if layer.level is None else layer.level
+            destinations = destinations if layer.destinations is None else layer.destinations
+        if level < threshold:
+            return None
+        names = tuple(d.name for d in destinations if d.level is None or level >= d.level)
+        return self.stream(names, guaranteed=level >= ERROR) if names else None
+
+    def stream(self, names: tuple[str, ...], *, guaranteed: bool) -> Stream:
+        """Return the stream of one lane to the destinations called *names*."""
+        key = (names, guaranteed)
+        stream = self._streams.get(key)
+        if stream is None:
+            writers = tuple(self.services[name].writer for name in names)
+            kind = GuaranteedStream if guaranteed else Stream
+            label = f"{next(self.labels)}{'g' if guaranteed else 'r'}"
+            # Two threads may get here at once: both get the one that was first.
+            fresh = kind(self, label, writers)
+            stream = self._streams.setdefault(key, fresh)
+            if stream is fresh:
+                for writer in writers:
+                    writer.streams.append(stream)
+        return stream
+
+    # -- the call path's slow side (see `Stream`)
+
+    def may_wait(self) -> bool:
+        """Return whether this thread may block for a moment: no loop, no writer, no re-entry."""
+        ident = get_ident()
+        return (
+            ident not in self.draining and ident not in self._waiting and running_loop() is None
+        )
+
+    def may_park(self) -> bool:
+        """Return whether a line may be parked: on an event loop other than our own."""
+        return get_ident() not in self.draining and running_loop() is not None
+
+    def room(self, writer: Writer) -> bool:
+        """Return whether *writer* has room for an ordinary line, after waiting if that is allowed."""
+        queue = writer.queue
+        queue.relax()
+        if len(queue.entries) < queue.limit:
+            return True
+        settings = self._queue_settings(writer.name)
+        if queue.refusing or settings.when_full != "block" or not self.may_wait():
+            return False
+        ident = get_ident()
+        began = monotonic()
+        deadline = began + settings.block_timeout
+        self._waiting.add(ident)
+        try:
+            while (left := deadline - monotonic()) > 0:
+                writer.hurry()
+                queue.wait(left)
+                if len(queue.entries) < queue.limit:
+                    return True
+                if queue.refusing:
+                    return False
+            queue.refuse()
+            return False
+        finally:
+            self._waiting.discard(ident)
+            queue.blocked(ident, monotonic() - began)
+
+    def journal_entry(self, entry: Entry) -> None:
+        """Bring *entry* into the kernel, if there is a journal that takes it."""
+        self.keeper.append(entry)
+
+    def secure(
+        self, entry: Entry, writers: tuple[Writer, ...], began: float, *, critical: bool
+    ) -> Receipt:
+        """Do for a guaranteed record, queued at *began*, what its level promises; return its receipt."""
+        if entry.segment is not None:
+            if not critical:
+                return OwnReceipt(entry, writers)
+            deadline = began + DISK_WAIT
+            self.keeper.force(entry)
+            if self.may_wait():
+                self._wait_until(lambda: entry.durable, entry, deadline)
+            return OwnReceipt(entry, writers, deadline)
+        patient = self.may_wait()
+        for writer in writers:
+            self.services[writer.name].help(wait=patient)
+        if patient and not entry.settled:
+            for writer in writers:
+                writer.hurry()
+            timeout = self._queue_settings(writers[0].name).block_timeout
+            self._wait_until(lambda: entry.settled, entry, began + timeout)
+        return OwnReceipt(entry, writers)
+
+    def resend(self, stream: Stream, body: bytes, level: int) -> Receipt:
+        """Send *body* on in a child that was forked behind Python's back."""
+        child = self.on_fork()
+        assert child is not None
+        names = tuple(writer.name for writer in stream.writers)
+        return child.stream(names, guaranteed=True).send(body, level)
+
+    def _wait_until(self, done: Callable[[], bool], entry: Entry, deadline: float) -> None:
+        ident = get_ident()
+        self._waiting.add(ident)
+        try:
+            while not done() and (left := deadline - monotonic()) > 0:
+                wait(entry.notify, left)
+        finally:
+            self._waiting.discard(ident)
+
+    def _queue_settings(self, name: str) -> QueueSettings:
+        own = self.destinations[name].queue
+        return self.settings.queue if own is None else own
+
+
+    # -- recovery
+
+    def start(self, *, leftovers: bool) -> None:
+        """Begin to serve: async sinks get their loop, *leftovers* of dead runs are taken over."""
+        for service in self.services.values():
+            service.prepare()
+        if leftovers:
+            self.recovered = False
+            try:
+                start_new_thread(self._recover_on_thread, ())
+            except RuntimeError:
+                # Without threads, the next start will find them again.
+                self.recovered = True
+
+    def recover(self) -> None:
+        """Take over what dead runs left: held lines as they are, journals line by line."""
+        for service in self.services.values():
+            service.adopt()
+        directory = self.journal_directory
+        if directory is None:
+            return
+        names = [name for name, service in self.services.items() if service.writer.store]
+        for recovered in adopt(
+            directory,
+            app=self.settings.app,
+            destinations=names,
+            system=self.system,
+            refusals=self.refusals,
+        ):
+            try:
+                for name, lines in recovered.pending.items():
+                    self.services[name].take_over(recovered.run, lines, recovered.scan.get(name))
+            except OSError:
+                # Nothing is lost: the journal stays for the next start.
+                self.adoption_failures += 1
+                recovered.release()
+            else:
+                recovered.finish()
+
+    def _recover_on_thread(self) -> None:
+        try:
+            self.recover()
+        except Exception:
+            self.adoption_failures += 1
+        finally:
+            self.recovered = True
+            while self._recovery_over:
+                self._recovery_over.popleft()()
+
+    def notify_recovered(self, wake: Callable[[], object]) -> None:
+        """Have *wake* called when the recovery is over; at once when it is."""
+        self._recovery_over.append(wake)
+        if self.recovered:
+            wake()
+
+    # -- the end
+
+    def begin_close(self) -> None:
+        """Ask every writer to drain and to end."""
+        for service in self.services.values():
+            service.begin_close()
+
+    def finish_close(self, deadline: float) -> None:
+        """
+        Wait for the writers until *deadline*, then do what is left on this thread.
+
+        Needs no thread, no import and no loop, so that it works at interpreter exit.
+        """
+        if self.closed:
+            return
+        for service in self.services.values():
+            service.wait_closed(max(0.0, deadline - monotonic()))
+        for service in self.services.values():
+            service.seize()
+        self.closed = True
+        self.keeper.leave()
+        self.watchdog.leave()
+        self.loop.stop()
+        for service in self.services.values():
+            service.let_go()
+        journal = self.keeper.journal
+        if journal is not None:
+            journal.close(clean=not any(s.writer.queue.overflow for s in self.services.values()))
+        for directory in self.directories:
+            try:
+                os.rmdir(directory)
+            except OSError:
+                """It is not empty, or not there: both are fine."""
+
+    def park(self) -> None:
+        """Before a fork: let idle threads end, so that the child inherits no half-done work."""
+        services = [service for service in self.services.values() if service.park()]
+        self.keeper.leave()
+        self.watchdog.leave()
+        deadline = monotonic() + _PARK
+        for service in services:
+            service.wait_parked(max(0.0, deadline - monotonic()))
+
+    def unpark(self) -> None:
+        """After a fork, in the parent: ring writers that got work while they were parked."""
+        for service in self.services.values():
+            if service.queue.idle and not service.writer.idle:
+                service.queue.ring()
+
+    @property
+    def owes(self) -> bool:
+        """Whether anything is pending here, so that its statistics still matter."""
+        return any(service.writer.pending for service in self.services.values())
+
+    def abandon(self) -> None:
+        """In a forked child: close what was inherited, touch nothing else of the parent's."""
+        if self.keeper.journal is not None:
+            self.keeper.journal.abandon()
+        for service in self.services.values():
+            service.abandon()
+
+
+def _layer_of(logger: str, layers: Container[str]) -> str:
+    """Return the name of the layer that *logger* belongs to: its own, or its nearest parent's."""
+    name = logger
+    while name and name not in layers:
+        name = name.rpartition(".")[0]
+    return name

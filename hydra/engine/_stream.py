@@ -1,0 +1,231 @@
+"""
+A stream: the numbered lines of one set of destinations and one lane.
+
+Rule 1: taking a number and appending the line is one step. A `for` loop fetches
+from `itertools.count` without giving signals or other threads a chance to run,
+and none of the bytecodes from there to the end of `append` does either. So the
+order of numbers is the order in the queue, and an interrupted call leaves no gap.
+Rule 2: where a record has more than one place to go, the calls to make are
+prepared first and made in one loop over C functions. When a signal raises in
+the middle, what was begun is finished before the exception goes on.
+Rule 3: the count is the ledger's figure for "routed"; nobody else counts it.
+Rule 4: on a thread that must not wait (an event loop, a writer, a handler that
+interrupted a waiting call) a full queue parks or drops, it never blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ..core.levels import CRITICAL, level_name
+from ..queue import Entry, Parked
+from ._receipts import DROPPED, QUEUED, OwnReceipt, ParkedReceipt, Receipt
+
+if TYPE_CHECKING:
+    from ._run import Run
+    from ._writer import Writer
+
+    Step: TypeAlias = tuple[Callable[[object], object], object]
+
+# Bytes that the id adds to a body at most, when the size of a line is estimated.
+_ID_BYTES: Final = 64
+# Seconds that a CRITICAL may wait for fdatasync.
+DISK_WAIT: Final = 0.25
+
+QUEUE_FULL: Final = "queue_full"
+PARK_FULL: Final = "park_full"
+NO_MEMORY: Final = "no_memory"
+INTERRUPTED: Final = "interrupted"
+
+
+class Stream:
+    """
+    The way of one lane's records to one set of destinations.
+
+    Args:
+        run: The run that the numbers belong to.
+        label: Number of the route and letter of the lane, for example `1r`.
+        writers: The destinations' writers.
+    """
+
+    __slots__ = ("fat", "label", "numbers", "prefix", "queue", "run", "tag", "writers")
+
+    def __init__(self, run: Run, label: str, writers: tuple[Writer, ...]) -> None:
+        self.run = run
+        self.label = label
+        self.writers = writers
+        self.queue = writers[0].queue if len(writers) == 1 else None
+        self.prefix = f',"id":"{run.id}.{label}-'.encode()
+        self.numbers = count(1)
+        self.fat = min((writer.queue.unit for writer in writers), default=0) - _ID_BYTES
+        self.tag = ",".join(writer.name for writer in writers).encode()
+
+    @property
+    def issued(self) -> int:
+        """How many numbers were given out; the repr of a count shows the next one."""
+        return int(repr(self.numbers)[6:-1]) - 1
+
+    def send(self, body: bytes, level: int, tracked: bool = False) -> Receipt:
+        """
+        Number *body*, make it a line and queue it for every destination.
+
+        Args:
+            body: The canonical line up to its id.
+            level: The record's level.
+            tracked: Whether the caller wants a receipt of its own.
+        """
+        queue = self.queue
+        if queue is None or len(queue.entries) >= queue.limit or len(body) > self.fat or tracked:
+            return self._send(body, level, tracked)
+        number = 0
+        try:
+            for number in self.numbers:  # noqa: B007 -- see rule 1
+                queue.entries.append(b'%b%b%d"}\n' % (body, self.prefix, number))
+                break
+        except MemoryError:
+            self.writers[0].note_drop(self.label, number, level_name(level), NO_MEMORY)
+            return DROPPED
+        finally:
+            if queue.idle:
+                queue.ring()
+        return QUEUED
+
+    def _send(self, body: bytes, level: int, tracked: bool) -> Receipt:
+        """Queue *body* where several destinations, a long line or a full queue need care."""
+        full = [w for w in self.writers if len(w.queue.entries) >= w.queue.limit]
+        park = bool(full) and self.run.may_park()
+        if full and not park:
+            full = [writer for writer in full if not self.run.room(writer)]
+        number = 0
+        steps: Iterator[Step] | None = None
+        try:
+            for number in self.numbers:
+                line = b'%b%b%d"}\n' % (body, self.prefix, number)
+                break
+            entry = self._entry(line, number, level) if tracked or (full and park) else None
+            parked = self._park(entry, full) if entry is not None and park else []
+            refused = [w for w in full if all(w is not other for other, _ in parked)]
+            takers = [w for w in self.writers if all(w is not other for other in full)]
+            steps = iter(_puts(takers, entry or line, len(line)) + _parks(parked))
+            for operate, argument in steps:
+                operate(argument)
+            for writer, _ in parked:
+                writer.queue.limit = 0
+            for writer in refused:
+                self._drop(writer, number, level, entry, PARK_FULL if park else QUEUE_FULL)
+        except BaseException:
+            self._finish(steps, number, level)
+            raise
+        finally:
+            self._ring()
+        if entry is None:
+            return DROPPED if len(refused) == len(self.writers) else QUEUED
+        if parked:
+            return ParkedReceipt(entry, self.writers, parked)
+        return OwnReceipt(entry, self.writers)
+
+    def _entry(self, line: bytes, number: int, level: int) -> Entry:
+        key = f"{self.run.id}.{self.label}-{number}".encode()
+        size = len(self.writers)
+        return Entry(line, key, self.label, number, level_name(level), size, self.tag)
+
+    def _park(self, entry: Entry, full: list[Writer]) -> list[tuple[Writer, Parked]]:
+        return [(w, Parked(entry)) for w in full if w.queue.can_park(len(entry.line))]
+
+    def _drop(
+        self, writer: Writer, number: int, level: int, entry: Entry | None, reason: str
+    ) -> None:
+        if entry is None:
+            writer.note_drop(self.label, number, level_name(level), reason)
+        else:
+            writer.drop(entry, reason)
+
+    def _finish(self, steps: Iterator[Step] | None, number: int, level: int) -> None:
+        """After an exception: make the calls that are left, or count the number as dropped."""
+        if steps is not None:
+            for operate, argument in steps:
+                operate(argument)
+        elif number:
+            for writer in self.writers:
+                writer.note_drop(self.label, number, level_name(level), INTERRUPTED)
+
+    def _ring(self) -> None:
+        for writer in self.writers:
+            if writer.queue.idle:
+                writer.queue.ring()
+
+
+class GuaranteedStream(Stream):
+    """The way of ERROR and CRITICAL: through the journal, with a limit of its own."""
+
+    __slots__ = ()
+
+    def send(self, body: bytes, level: int, tracked: bool = False) -> Receipt:
+        """
+        As `Stream.send`; returns when the record is in the kernel (K).
+
+        CRITICAL off an event loop also waits for fdatasync, at most 250 ms.
+        Where there is no journal, or it fails, a caller off the loop waits (for
+        the block timeout at most) until a tier has the record; on the loop the
+        record stays in the queue and the receipt says so.
+        """
+        run = self.run
+        if os.getpid() != run.pid:
+            return run.resend(self, body, level)
+        began = monotonic()
+        number = 0
+        entry: Entry | None = None
+        steps: Iterator[Step] | None = None
+        try:
+            for number in self.numbers:
+                line = b'%b%b%d"}\n' % (body, self.prefix, number)
+                break
+            entry = self._entry(line, number, level)
+            run.journal_entry(entry)
+            steps = iter(self._places(entry))
+            for operate, argument in steps:
+                operate(argument)
+        except BaseException:
+            if steps is None and entry is not None:
+                steps = iter(_puts(self.writers, entry, len(entry.line)))
+            self._finish(steps, number, level)
+            raise
+        finally:
+            self._ring()
+        return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
+
+    def _places(self, entry: Entry) -> list[Step]:
+        """Return the calls that queue *entry*, in the overflow where there is no place."""
+        steps: list[Step] = []
+        for writer in self.writers:
+            queue = writer.queue
+            if len(queue.entries) < queue.ceiling:
+                steps += _puts((writer,), entry, len(entry.line))
+            elif entry.segment is not None:
+                steps.append((queue.overflow.append, entry))
+            else:
+                steps.append((lambda _, w=writer: w.drop(entry, QUEUE_FULL), entry))
+        return steps
+
+
+def _puts(writers: tuple[Writer, ...] | list[Writer], item: bytes | Entry, size: int) -> list[Step]:
+    steps: list[Step] = []
+    for writer in writers:
+        queue = writer.queue
+        extra = queue.padding(size)
+        if extra:
+            # One call: nothing can come between a line and its padding.
+            steps.append((queue.entries.extend, (item, *repeat(None, extra))))
+        else:
+            steps.append((queue.entries.append, item))
+    return steps
+
+
+def _parks(parked: list[tuple[Writer, Parked]]) -> list[Step]:
+    return [(writer.queue.parked.append, place) for writer, place in parked]
+
+

@@ -1,0 +1,134 @@
+"""
+Waiting for something that another thread will tell: on a thread, in asyncio, in trio.
+
+Rule 1: nothing is imported here. A program that runs a loop has its framework
+loaded already; one that does not never pays for it.
+Rule 2: a wake-up may come from any thread and after the waiter is gone.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import allocate_lock, get_ident
+from collections.abc import Awaitable, Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    Notify: TypeAlias = Callable[[Callable[[], object]], object]
+
+# An awaited call gives way to other tasks when this many seconds have passed
+# since it last did on the same thread.
+_YIELD_EVERY: Final = 0.001
+_yielded: dict[int, float] = {}
+_DONE: Final[Iterator[None]] = iter(())
+_seen: set[str] = set()
+
+
+def running_loop() -> Literal["asyncio", "trio"] | None:
+    """Return which framework runs an event loop on this very thread, if any."""
+    asyncio = sys.modules.get("asyncio.events")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        _seen.add("asyncio")
+        return "asyncio"
+    trio = sys.modules.get("trio.lowlevel")
+    if trio is not None and trio.in_trio_run():
+        _seen.add("trio")
+        return "trio"
+    return None
+
+
+def loop_seen() -> bool:
+    """Return whether `running_loop` ever found one in this process."""
+    return bool(_seen)
+
+
+def wait(notify: Notify, seconds: float | None) -> bool:
+    """Block this thread until told, up to *seconds*; return whether it was told."""
+    lock = allocate_lock()
+    lock.acquire()
+    notify(lambda: _release(lock))
+    return lock.acquire(True, -1 if seconds is None else max(0.0, seconds))
+
+
+async def wait_async(notify: Notify, seconds: float | None) -> bool:
+    """As `wait`, for a task of asyncio or trio; the loop runs on meanwhile."""
+    if running_loop() == "trio":
+        return await _wait_trio(notify, seconds)
+    return await _wait_asyncio(notify, seconds)
+
+
+def gave_way() -> Iterator[object]:
+    """Return what `__await__` returns for a call that has nothing to wait for."""
+    now = monotonic()
+    thread = get_ident()
+    if now - _yielded.get(thread, 0.0) < _YIELD_EVERY:
+        return _DONE
+    _yielded[thread] = now
+    return _give_way()
+
+
+def forget_threads() -> None:
+    """Drop what is remembered per thread; the child of a fork has one thread only."""
+    _yielded.clear()
+    _seen.clear()
+
+
+def _give_way() -> Iterator[object]:
+    if running_loop() == "trio":
+        yield from _checkpoint().__await__()
+    else:
+        yield None
+
+
+def _checkpoint() -> Awaitable[None]:
+    return sys.modules["trio.lowlevel"].checkpoint()  # type: ignore[no-any-return]
+
+
+def _release(lock: object) -> None:
+    try:
+        lock.release()  # type: ignore[attr-defined]
+    except RuntimeError:
+        """Told twice; once is enough."""
+
+
+async def _wait_asyncio(notify: Notify, seconds: float | None) -> bool:
+    loop = sys.modules["asyncio.events"].get_running_loop()
+    future: Future[bool] = loop.create_future()
+
+    def resolve(told: bool) -> None:
+        if not future.done():
+            future.set_result(told)
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(resolve, True)
+        except RuntimeError:
+            """The loop is closed, and the task that waited is gone with it."""
+
+    timer = None if seconds is None else loop.call_later(max(0.0, seconds), resolve, False)
+    notify(wake)
+    try:
+        return await future
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+async def _wait_trio(notify: Notify, seconds: float | None) -> bool:
+    trio = sys.modules["trio"]
+    token = trio.lowlevel.current_trio_token()
+    event = trio.Event()
+
+    def wake() -> None:
+        try:
+            token.run_sync_soon(event.set)
+        except trio.RunFinishedError:
+            """The run is over, and the task that waited is gone with it."""
+
+    notify(wake)
+    with trio.move_on_after(float("inf") if seconds is None else max(0.0, seconds)):
+        await event.wait()
+    return bool(event.is_set())

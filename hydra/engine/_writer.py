@@ -1,0 +1,424 @@
+"""
+A writer: takes what is queued for one destination through its chain.
+
+Rule 1: whoever runs a writer holds its chain's ticket, be it the writer's own
+thread, a task on the engine's loop, a caller that helps, or the thread that
+drains at exit. Everything under "the holder" below is for that one only.
+Rule 2: counters move when a job is finished and nowhere else.
+Rule 3: a record leaves the writer delivered, held, or dropped and counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from fallbacks.batch import Batch
+from fallbacks.ledger import Balance, Drops
+from fallbacks.tier import Kind
+
+from ..core.ids import identify
+from ..queue import Barrier, Entry, Fate, Fifo, State
+from ._jobs import (
+    REFUSED, REPLAY_BYTES, REPLAY_LINES, Job, JobKind, batch_of, fates, numbered, weight,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from fallbacks.chain import Chain
+    from fallbacks.clock import Clock
+    from fallbacks.held import HeldStore
+    from fallbacks.plan import Delivery
+
+    from ._control import ControlStream
+    from ._stream import Stream
+
+# Seconds between two control records that declare drops.
+REPORT_EVERY: Final = 1.0
+
+# Seconds before replay is tried again after one that got nowhere.
+REPLAY_PAUSE: Final = 0.5
+
+CLOSED: Final = "closed"
+"""Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
+
+
+class Ledgerkeeper(Protocol):
+    """What a writer tells the journal; without one, `settle` still wakes receipts."""
+
+    def acknowledge(self, destination: str, position: object, entries: Sequence[Entry]) -> None:
+        """Note that *entries* are safe at *destination*."""
+
+    def release(self, entry: Entry) -> None:
+        """Forget *entry*: every destination has settled it."""
+
+    def fetch(self, entries: Sequence[Entry]) -> None:
+        """Put the lines back into *entries* whose lines only the journal has."""
+
+
+class Writer:
+    """
+    One destination at run time.
+
+    Args:
+        name: The destination's name.
+        chain: Its tiers.
+        queue: Its FIFO.
+        store: Where its lines are held for replay; None when it has no such place.
+        batch: Most records in one batch.
+        clock: Time.
+        journal: Where guaranteed records are acknowledged.
+        control: Makes control records; None when they are turned off.
+        auditable: Whether the destination's own output can be audited, so that
+            records which another tier took for good must be declared.
+        closes: Whether a clean close is recorded. A console is read by people,
+            who know that the program has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        chain: Chain,
+        queue: Fifo,
+        *,
+        store: HeldStore | None,
+        batch: int,
+        clock: Clock,
+        journal: Ledgerkeeper,
+        control: ControlStream | None,
+        auditable: bool,
+        closes: bool = True,
+    ) -> None:
+        self.name = name
+        self.chain = chain
+        self.queue = queue
+        self.store = store
+        self.drops = Drops(clock)
+        self.diverted = Drops(clock)
+        self.streams: list[Stream] = []
+        self.job: Job | None = None
+        self.delivered = 0
+        self.replayed = 0
+        self.adopted = 0
+        self._batch = batch
+        self._clock = clock
+        self._journal = journal
+        self._control = control
+        self._auditable = auditable
+        self._closes = closes
+        self._controls: list[bytes] = []
+        self._reported_at = -REPORT_EVERY
+        self._replay_first = False
+        self._replay_limit = REPLAY_LINES
+        self._replayed: set[bytes] = set()
+        self._replay_at = 0.0
+
+    # -- any thread
+
+    def note_drop(self, stream: str, number: int, level: str, reason: str) -> None:
+        """Count a record that was not taken in."""
+        self.drops.note(stream, number, level, reason)
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """Count *entry* as dropped here, and tell its receipt."""
+        self.drops.note(entry.stream, entry.number, entry.level, reason)
+        self._tell(entry, Fate(State.DROPPED, None, reason))
+
+    def barrier(self, fire: Barrier) -> None:
+        """Queue *fire* behind everything that is queued now."""
+        self.queue.entries.append(fire)
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Have the queue drained now instead of after the usual linger."""
+        self.queue.ring()
+
+    @property
+    def pending(self) -> int:
+        """Deliveries that are neither delivered nor dropped, counted where they are."""
+        job = self.job
+        held = self.store.held if self.store is not None else 0
+        queue = self.queue
+        return (
+            queue.depth + queue.waiting + len(queue.overflow) + held + (job.pending if job else 0)
+        )
+
+    def balance(self) -> Balance:
+        """Return a reading of the ledger; terminal counters are read first."""
+        delivered, dropped = self.delivered, self.drops.total
+        pending = self.pending
+        routed = sum(stream.issued for stream in self.streams) + self.adopted
+        return Balance(
+            routed, delivered, dropped, pending, self.replayed, dict(self.drops.counts())
+        )
+
+    # -- the holder
+
+    def next_job(
+        self, tiers: Collection[int] | None, *, patient: bool, replay: bool = True
+    ) -> Job | None:
+        """
+        Return the next thing to do; None when there is nothing.
+
+        Args:
+            tiers: The tiers that may be used; all when None.
+            patient: Whether the job may wait for a tier to heal.
+            replay: Whether held lines may be replayed; a caller that lends its
+                thread has no time for that.
+        """
+        self.chain.absorb()
+        order = [self._control_job, self._live_job]
+        if replay:
+            order.insert(1 if self._replay_first else 2, self._replay_job)
+            self._replay_first = not self._replay_first
+        for find in order:
+            job = find(tiers, patient)
+            if job is not None:
+                self.job = job
+                return job
+        return None
+
+    @property
+    def idle(self) -> bool:
+        """Whether `next_job` would find nothing: asked before the writer goes to sleep."""
+        queue = self.queue
+        return not (
+            queue.entries or queue.overflow or queue.waiting or self._controls or self._can_replay()
+        )
+
+    def finish(self, job: Job, *, final: bool = False) -> bool:
+        """
+        Take in what became of *job*; return False when its lines had to stay.
+
+        Args:
+            job: The job, its delivery at an end.
+            final: Whether lines that no tier took are dropped instead of put back.
+        """
+        match job.kind:
+            case JobKind.LIVE:
+                done = self._finish_live(job, final=final)
+            case JobKind.CONTROL:
+                done = not job.delivery.left
+                if done:
+                    del self._controls[: len(job.batch)]
+            case JobKind.REPLAY:
+                done = self._finish_replay(job)
+        self.job = None
+        for barrier in job.barriers:
+            self._pass(barrier)
+        return done
+
+    def close_record(self) -> None:
+        """Queue the record of a clean close behind everything else."""
+        if self._control is None:
+            return
+        self._report(final=True)
+        if not self._closes:
+            return
+        totals = {stream.label: stream.issued for stream in self.streams if stream.issued}
+        self._controls.append(self._control.close(totals, self._clock.time_ns()))
+
+    def abandon_rest(self) -> None:
+        """At the very end: what the journal has stays there, everything else is dropped."""
+        queue = self.queue
+        queue.admit()
+        while queue.entries:
+            _, entries, barriers = batch = batch_of(queue.take(self._batch))
+            self._leave(batch[0], dict(entries), range(len(batch[0])), final=True)
+            for barrier in barriers:
+                barrier.fire()
+
+    def wait(self) -> float | None:
+        """Return the seconds after which there will be something to do; None: when rung."""
+        now = self._clock.monotonic()
+        waits: list[float] = []
+        if self._control is not None and (self.drops.unreported or self.diverted.unreported):
+            waits.append(self._reported_at + REPORT_EVERY - now)
+        if self.store is not None and self.store.held:
+            plan = self.chain.plan
+            rest = min(plan.tiers[tier].breaker.wait(now) for tier in self.chain.primaries)
+            waits.append(max(rest, self._replay_at - now))
+        return max(0.001, min(waits)) if waits else None
+
+    # -- jobs
+
+    def _begin(
+        self, size: int, tiers: Collection[int] | None, patient: bool
+    ) -> Delivery:
+        return self.chain.plan.begin(
+            size, tiers=None if tiers is None else tuple(tiers), patient=patient
+        )
+
+    def _control_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
+        self._report(final=False)
+        if not self._controls:
+            return None
+        batch = Batch(list(self._controls))
+        return Job(JobKind.CONTROL, batch, self._begin(len(batch), tiers, patient))
+
+    def _live_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
+        queue = self.queue
+        if queue.overflow and len(queue.entries) <= queue.low_water:
+            self._fetch_overflow()
+        if not queue.entries:
+            queue.admit()
+            if not queue.entries:
+                return None
+        batch, entries, barriers = batch_of(queue.take(self._batch))
+        queue.admit()
+        return Job(JobKind.LIVE, batch, self._begin(len(batch), tiers, patient), entries, barriers)
+
+    def _can_replay(self) -> bool:
+        return (
+            self.store is not None
+            and self.store.held > 0
+            and self._clock.monotonic() >= self._replay_at
+            and self.chain.healthy()
+        )
+
+    def _replay_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
+        if self.store is None or not self._can_replay():
+            return None
+        chunk = self.store.lines(self._replay_limit, REPLAY_BYTES)
+        if chunk is None:
+            # Held lines that cannot be read now: look again later, not at once for ever.
+            self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
+            return None
+        lines: Sequence[bytes] = chunk.lines
+        known = self._replayed | (self._already_there(chunk) if chunk.suspect else set())
+        if known:
+            lines = [line for line in lines if identify(line) not in known]
+        batch = Batch(lines, duplicate=chunk.suspect)
+        primaries = [i for i in self.chain.primaries if tiers is None or i in tiers]
+        delivery = self._begin(len(batch), primaries, patient=False)
+        return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
+
+    def _already_there(self, chunk: object) -> set[bytes]:
+        """Return the ids of *chunk* that the destination's own file has, if it is a file."""
+        ids = {key for line in chunk.lines if (key := identify(line)) is not None}  # type: ignore[attr-defined]
+        for index in self.chain.primaries:
+            scan = getattr(self.chain.tiers[index], "scan", None)
+            if scan is not None:
+                found: set[bytes] = scan(ids, chunk.scan, identify)  # type: ignore[attr-defined]
+                return found
+        return set()
+
+    # -- their ends
+
+    def _finish_live(self, job: Job, *, final: bool) -> bool:
+        delivery = job.delivery
+        primaries, tiers = self.chain.primaries, self.chain.tiers
+        for settled in delivery.settled:
+            if tiers[settled.tier].kind is Kind.FINAL:
+                self.delivered += len(settled.indices)
+                if self._auditable and settled.tier not in primaries:
+                    self._divert(job.batch, settled.indices, tiers[settled.tier].name)
+        entries = dict(job.entries)
+        if entries:
+            self._settle(job, entries)
+        if delivery.left:
+            self._leave(job.batch, entries, delivery.left, final=final)
+            return False
+        return True
+
+    def _settle(self, job: Job, entries: dict[int, Entry]) -> None:
+        found = fates(job, self.chain.tiers)
+        safe = [entry for index, entry in entries.items() if index in found]
+        if any(entry.segment is not None for entry in safe):
+            self._journal.acknowledge(self.name, self._position(), safe)
+        for index, entry in entries.items():
+            if index in found:
+                self._tell(entry, found[index])
+
+    def _tell(self, entry: Entry, fate: Fate) -> None:
+        if entry.settle(self.name, fate):
+            self._journal.release(entry)
+
+    def _position(self) -> object:
+        """Return where the destination's file ends, if it is a file."""
+        for index in self.chain.primaries:
+            position = getattr(self.chain.tiers[index], "position", None)
+            if position is not None and (found := position()) is not None:
+                return found  # type: ignore[no-any-return]
+        return None
+
+    def _leave(
+        self, batch: Batch, entries: dict[int, Entry], left: Sequence[int], *, final: bool
+    ) -> None:
+        """Keep or drop the lines that no tier took."""
+        if not final:
+            self.queue.put_back([entries.get(index, batch[index]) for index in left])
+            return
+        for index in left:
+            entry = entries.get(index)
+            if entry is None:
+                self.note_drop(*numbered(batch[index]), CLOSED)
+            elif entry.segment is not None:
+                self.queue.overflow.append(entry)
+                entry.settle(self.name, Fate(State.JOURNAL))
+            else:
+                self.drop(entry, CLOSED)
+
+    def _finish_replay(self, job: Job) -> bool:
+        assert self.store is not None and job.chunk is not None
+        delivery, batch = job.delivery, job.batch
+        taken = [batch[index] for settled in delivery.settled for index in settled.indices]
+        if not delivery.left:
+            self.store.acknowledge(job.chunk)
+            self._replayed.clear()
+            count = weight(job.chunk.lines)
+            self.delivered += count
+            self.replayed += count
+            self._replay_limit = REPLAY_LINES
+            return True
+        self._replayed.update(key for line in taken if (key := identify(line)) is not None)
+        if not delivery.refused:
+            self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
+            return False
+        if len(batch) > 1:
+            self._replay_limit = max(1, len(job.chunk.lines) // 2)
+            return True
+        self.note_drop(*numbered(batch[0]), REFUSED)
+        self.store.acknowledge(job.chunk)
+        self._replayed.clear()
+        self._replay_limit = REPLAY_LINES
+        return True
+
+    def _pass(self, barrier: Barrier) -> None:
+        # What lies in the journal for want of room was accepted before the barrier was queued.
+        if self.queue.overflow:
+            self.queue.entries.append(barrier)
+        else:
+            barrier.fire()
+
+    def _fetch_overflow(self) -> None:
+        queue = self.queue
+        room = queue.capacity - len(queue.entries)
+        chosen = [queue.overflow.popleft() for _ in range(min(room, len(queue.overflow)))]
+        self._journal.fetch(chosen)
+        for entry in chosen:
+            if entry.line:
+                queue.put(entry, len(entry.line))
+            else:
+                self.drop(entry, "journal_unreadable")
+
+    # -- control records
+
+    def _divert(self, batch: Batch, indices: Sequence[int], tier: str) -> None:
+        for index in indices:
+            self.diverted.note(*numbered(batch[index]), f"tier:{tier}")
+
+    def _report(self, *, final: bool) -> None:
+        if self._control is None:
+            return
+        now = self._clock.monotonic()
+        if not final and now - self._reported_at < REPORT_EVERY:
+            return
+        for tally, event, said in (
+            (self.drops, "drops", "dropped"),
+            (self.diverted, "diverted", "delivered by another tier"),
+        ):
+            report = tally.report() if tally.unreported else None
+            if report is not None:
+                self._reported_at = now
+                self._controls += self._control.report(event, said, report, self._clock.time_ns())

@@ -1,0 +1,102 @@
+"""
+Around code: log what leaves a block, and how long it took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from ..core.levels import ERROR
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from types import TracebackType
+
+    from ._logger import Logger
+
+F = TypeVar("F", bound=Callable[..., object])
+
+# Set in the flags of a code object that makes a coroutine; asked here, since the
+# module `inspect` costs more to import than everything else in this room.
+_COROUTINE = 0x80
+
+
+class Catch:
+    """See `Logger.catch`: a decorator and a context manager."""
+
+    def __init__(
+        self, log: Logger, level: int, message: str, *, reraise: bool, default: object
+    ) -> None:
+        self._log = log
+        self._level = level
+        self._message = message
+        self._reraise = reraise
+        self._default = default
+
+    def __call__(self, function: F) -> F:
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & _COROUTINE:
+
+            @wraps(function)
+            async def guarded_async(*args: object, **kwargs: object) -> object:
+                with self:
+                    return await cast("Awaitable[object]", function(*args, **kwargs))
+                return self._default
+
+            return cast("F", guarded_async)
+
+        @wraps(function)
+        def guarded(*args: object, **kwargs: object) -> object:
+            with self:
+                return function(*args, **kwargs)
+            return self._default
+
+        return cast("F", guarded)
+
+    def __enter__(self) -> None:
+        """Nothing to prepare: one object may guard many blocks at once."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        self._log.log(self._level, self._message, exc_info=error)
+        return not self._reraise
+
+
+class Timed:
+    """See `Logger.timed`: a context manager."""
+
+    def __init__(self, log: Logger, event: str, level: int, fields: dict[str, object]) -> None:
+        self._log = log
+        self._event = event
+        self._level = level
+        self._fields = fields
+        self._began = 0.0
+
+    def __enter__(self) -> dict[str, object]:
+        self._began = perf_counter()
+        return self._fields
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        took = round(perf_counter() - self._began, 6)
+        fields = {key: value for key, value in self._fields.items() if isinstance(key, str)}
+        level = self._level if error is None else max(self._level, ERROR)
+        self._log.log(
+            level,
+            self._event,
+            exc_info=error,
+            extra={**fields, "duration_seconds": took},
+        )

@@ -1,0 +1,108 @@
+"""
+Stats: one reading of the whole engine, frozen.
+
+The unit is a delivery, one record for one destination: a record that goes to two
+destinations counts twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class TierStats(Struct, frozen=True, kw_only=True):
+    """One tier of a chain."""
+
+    name: str
+    kind: str
+    """`final` or `holding`."""
+    delivered: int
+    """Records it took, control records included."""
+    attempts: int
+    failed: int
+    """Attempts that did not take everything they were given."""
+    state: str
+    """`closed` (healthy), `open` (resting), `probing`, or `busy` (an abandoned call is out)."""
+    opened: int
+    """How often its breaker opened."""
+    p50: float | None
+    """Seconds that half of the attempts took at most; None before the first."""
+    p99: float | None
+    last_error: str | None
+
+
+class DestinationStats(Struct, frozen=True, kw_only=True):
+    """One destination."""
+
+    name: str
+    accepted: int
+    delivered: int
+    pending: int
+    dropped: int
+    held: int
+    replayed: int
+    lost: int
+    """What no place accounts for; anything but 0 at a quiet moment is a bug."""
+    queued: int
+    """Records in the queue now."""
+    queued_bytes: int
+    high_water: int
+    """The most places of the queue that were ever taken at once."""
+    parked: int
+    blocked_seconds: float
+    """Seconds for which callers were made to wait for room, all together."""
+    mode: str
+    """Who writes: `new`, `thread`, `loop` or `direct`."""
+    rescues: int
+    """How often a call that outlived its deadline was left behind."""
+    crashes: int
+    """How often the writer had to be restarted after an error of its own."""
+    tiers: tuple[TierStats, ...]
+
+
+class JournalStats(Struct, frozen=True, kw_only=True):
+    """The journal."""
+
+    state: str
+    """`on`, `off`, or why there is none although there should be."""
+    directory: str | None = None
+    segments: int = 0
+    bytes: int = 0
+    quota: int = 0
+    live: int = 0
+    """Records in it that are not yet settled everywhere."""
+    failed: int = 0
+    """Records that it could not take."""
+    degraded: int = 0
+    """Records on an event loop that were spared it while it stalled."""
+    poisoned: int = 0
+    """Segments given up after a failed fdatasync."""
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """
+    The engine at one moment.
+
+    `accepted == delivered + dropped + pending` holds whenever nothing is under way;
+    `balanced` says whether it holds now.
+    """
+
+    accepted: int = 0
+    """Deliveries taken in, those taken over from dead processes included."""
+    delivered: int = 0
+    pending: int = 0
+    """Queued, parked, in flight, held or in the journal."""
+    dropped: int = 0
+    suppressed: int = 0
+    """Records that a processor dropped on purpose; they count nowhere else."""
+    held: int = 0
+    """Of the pending ones, those in files of ours that wait for replay."""
+    replayed: int = 0
+    """Of the delivered ones, those that were held before."""
+    balanced: bool = True
+    drops: Mapping[tuple[str, str], int] = {}
+    """Dropped deliveries by (level, reason)."""
+    destinations: Mapping[str, DestinationStats] = {}
+    journal: JournalStats = JournalStats(state="off")

@@ -1,0 +1,10 @@
+"""
+Bounded queues: admission, the entries that travel in them, parked lines.
+"""
+
+from __future__ import annotations
+
+from ._entries import Barrier, Entry, Fate, Parked, State
+from ._fifo import Fifo
+
+__all__ = ["Barrier", "Entry", "Fate", "Fifo", "Parked", "State"]

@@ -1,0 +1,190 @@
+"""
+The FIFO of one destination: two admission limits on one queue.
+
+Rule 1: producers touch it by operations that are atomic in C and never wait here.
+Rule 2: one place in the queue stands for `unit` bytes. A longer line takes more
+places (padding, None), so that the length of the deque answers for the bound in
+records and for the bound in bytes at once, and no counter of bytes can drift.
+Rule 3: `limit` is the one number the call path compares with. It is `capacity`,
+or 0 while new ordinary lines must not pass: others are parked in front of them,
+or a blocked caller has waited a full timeout and the queue is still full.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable
+from itertools import repeat
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ._entries import Barrier, Entry, Parked, records
+
+if TYPE_CHECKING:
+    from _thread import LockType
+
+Item: TypeAlias = "bytes | Entry | Barrier | None"
+
+# Lines that may be parked per destination; a task that never awaits its calls
+# must not turn the park into a second, unbounded queue.
+PARKED_LINES: Final = 1_000
+PARKED_BYTES: Final = 1 << 20
+
+
+def _nobody() -> None:
+    """The bell of a FIFO that no writer serves yet."""
+
+
+class Fifo:
+    """
+    A bounded queue of lines for one writer.
+
+    Args:
+        capacity: Places for records below ERROR.
+        reserve: Places beyond that for ERROR and above.
+        size: Bytes that *capacity* places hold; a place is its share of them.
+    """
+
+    __slots__ = (
+        "_blocked", "_waiters", "capacity", "ceiling", "entries", "high_water", "idle",
+        "limit", "low_water", "overflow", "parked", "refusing", "ring", "unit",
+    )  # fmt: skip
+
+    def __init__(self, capacity: int, reserve: int, size: int) -> None:
+        self.entries: deque[Item] = deque()
+        self.capacity = self.limit = capacity
+        self.ceiling = capacity + reserve
+        self.unit = max(1, size // capacity)
+        self.low_water = capacity // 2
+        self.high_water = 0
+        """The largest number of places that the writer has found taken."""
+        self.parked: deque[Parked] = deque()
+        self.overflow: deque[Entry] = deque()
+        """Journaled entries for which there was no place; their lines are in the journal."""
+        self.refusing = False
+        self._blocked: dict[int, float] = {}
+        self.idle = True
+        """Whether the writer sleeps, so that a producer has to ring."""
+        self.ring: Callable[[], object] = _nobody
+        self._waiters: deque[LockType] = deque()
+
+    # -- producers
+
+    def put(self, item: bytes | Entry, size: int) -> None:
+        """Append *item* of *size* bytes; the caller has asked for room."""
+        extra = self.padding(size)
+        if extra:
+            # One call: nothing can come between a line and its padding.
+            self.entries.extend((item, *repeat(None, extra)))
+        else:
+            self.entries.append(item)
+
+    def can_park(self, size: int) -> bool:
+        """Return whether the park takes another line of *size* bytes."""
+        if len(self.parked) >= PARKED_LINES:
+            self.sweep()
+            if len(self.parked) >= PARKED_LINES:
+                return False
+        held = sum(len(other.entry.line) for other in list(self.parked))
+        return held + size <= PARKED_BYTES
+
+    def padding(self, size: int) -> int:
+        """Return how many places more than one a line of *size* bytes takes."""
+        return (size - 1) // self.unit
+
+    def sweep(self) -> None:
+        """Forget parked lines at the front that their receipts have let go of."""
+        parked = self.parked
+        while parked and not parked[0].waiting:
+            try:
+                parked.popleft()
+            except IndexError:
+                return
+
+    def wait(self, seconds: float) -> bool:
+        """
+        Block this thread up to *seconds* for a sign of room; return whether one came.
+
+        A sign is no promise: look again. Never called on a thread that runs an
+        event loop or drains a destination.
+        """
+        waiter = allocate_lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        if len(self.entries) < self.limit:
+            return True
+        return waiter.acquire(True, seconds)
+
+    def blocked(self, thread: int, seconds: float) -> None:
+        """Note that *thread* was kept waiting. Each thread has a sum of its own: no lost update."""
+        self._blocked[thread] = self._blocked.get(thread, 0.0) + seconds
+
+    # -- the writer
+
+    def take(self, most: int) -> list[Item]:
+        """Remove and return up to *most* items from the front."""
+        entries = self.entries
+        self.high_water = max(self.high_water, len(entries))
+        items: list[Item] = []
+        # One call in C. Were the deque to run empty inside, what had been taken
+        # would stay in the list.
+        items.extend(map(deque.popleft, repeat(entries, min(most, len(entries)))))
+        return items
+
+    def put_back(self, items: list[bytes | Entry]) -> None:
+        """Return *items* to the front, in their order; nobody else will take them meanwhile."""
+        self.entries.extendleft(reversed(items))
+
+    def admit(self) -> None:
+        """After room was made: let parked lines in, in order, and tell blocked callers."""
+        entries, parked = self.entries, self.parked
+        while parked and len(entries) < self.capacity:
+            first = parked.popleft()
+            if first.claim():
+                self.put(first.entry, len(first.entry.line))
+                first.entry.wake()
+        self.relax()
+        if parked:
+            # Parked between the look and the write of `relax`: close the door again.
+            self.limit = 0
+        if len(entries) < self.capacity:
+            while self._waiters:
+                self._waiters.popleft().release()
+
+    def relax(self) -> None:
+        """Stop refusing when there is room again; a sleeping writer would not notice."""
+        if self.refusing and len(self.entries) <= self.low_water:
+            self.refusing = False
+        if not self.refusing and not self.parked:
+            self.limit = self.capacity
+
+    def refuse(self) -> None:
+        """A full timeout has passed: refuse ordinary lines until low water."""
+        self.refusing = True
+        self.limit = 0
+
+    # -- readers
+
+    @property
+    def depth(self) -> int:
+        """Records in the queue, counted."""
+        return records(list(self.entries))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the lines in the queue, counted."""
+        return sum(
+            len(item if type(item) is bytes else item.line)  # type: ignore[union-attr]
+            for item in list(self.entries)
+            if item is not None and type(item) is not Barrier
+        )
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Seconds that callers have been kept waiting, all together."""
+        return sum(list(self._blocked.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Lines parked and not yet let go of, counted."""
+        return sum(1 for parked in list(self.parked) if parked.waiting)

@@ -1,0 +1,101 @@
+"""
+What holds for every test: its own state directory, no leaks, one marker.
+
+Rule 1: a test never sees the user's settings or home; HYDRA_* is cleared and
+the state directory is its own.
+Rule 2: a test that leaves a thread, a task or a descriptor behind fails, unless
+it says why with `leaks_ok`; such tests are listed at the end of the run.
+Rule 3: a test carries exactly one of the markers unit, integration, faults and
+e2e, or no job would run it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import _frontier, _leaks
+
+KINDS = ("unit", "integration", "faults", "e2e")
+
+_exempt = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the list of tests that may leak, and make what lasts as long as the process."""
+    config.stash[_exempt] = []
+    _leaks.settle()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse to run when a test would belong to no job, or to two."""
+    wrong = [
+        item.nodeid
+        for item in items
+        if len({mark.name for mark in item.iter_markers() if mark.name in KINDS}) != 1
+    ]
+    if wrong:
+        raise pytest.UsageError(
+            f"each test needs exactly one marker of {', '.join(KINDS)}: " + ", ".join(wrong)
+        )
+
+
+@pytest.fixture(autouse=True)
+def _leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves something running or open."""
+    exempt = request.node.get_closest_marker("leaks_ok")
+    if exempt is not None:
+        reason = exempt.kwargs.get("reason") or " ".join(exempt.args)
+        if not reason:
+            pytest.fail("leaks_ok needs a reason", pytrace=False)
+        request.config.stash[_exempt].append(f"{request.node.nodeid}: {reason}")
+        yield
+        return
+    before = _leaks.snapshot()
+    yield
+    leaks = _leaks.leaks_since(before)
+    if leaks:
+        pytest.fail("the test leaks:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_world(_leak_check: None, tmp_path: Path) -> Iterator[None]:
+    """Give the test a state directory of its own; close hydra and forget it afterwards."""
+    # Beside tmp_path, not in it: some tests list their directory.
+    state = tmp_path.with_name(tmp_path.name + ".state")
+    # Not the fixture of this name: what a test patched is put back before hydra closes.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("HYDRA_")]:
+            patch.delenv(name)
+        patch.setenv("HYDRA_STATE_DIR", str(state / "hydra"))
+        patch.setenv("XDG_STATE_HOME", str(state / "xdg"))
+        yield
+        hydra = sys.modules.get("hydra")
+        # A test of one room alone need not have a public face to close.
+        if hydra is not None and hasattr(hydra, "close"):
+            hydra.close()
+    if state.exists():
+        shutil.rmtree(state)
+
+
+@pytest.fixture(params=_frontier.STYLES)
+def call_style(request: pytest.FixtureRequest) -> _frontier.CallStyle:
+    """Run the test three times: calls left alone, awaited under asyncio, and under trio."""
+    return _frontier.CallStyle(request.param)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """List the tests that may leak and count the skipped ones; `-rs` gives the reasons."""
+    exempt = config.stash[_exempt]
+    if exempt:
+        terminalreporter.section("tests that may leak")
+        for line in exempt:
+            terminalreporter.line(line)
+    terminalreporter.line(f"skipped tests: {len(terminalreporter.stats.get('skipped', []))}")

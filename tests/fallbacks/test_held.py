@@ -1,0 +1,442 @@
+"""
+The held store: nothing that was taken is lost, whatever fails or dies on the way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fallbacks.held import HeldStore
+from fallbacks.outcomes import Delivered, Outcome, Partial, Permanent, Retryable
+from fallbacks.testing.faulty_filesystem import FaultyFilesystem, Killed
+
+if TYPE_CHECKING:
+    from fallbacks.system import System
+
+pytestmark = pytest.mark.unit
+
+PREFIX = "/state/shop.app"
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def line(n: int, run: str = "runa", size: int = 0) -> bytes:
+    """Return a canonical line."""
+    stamp = f"2026-11-21T01:44:00.{n:06d}Z"
+    return (
+        f'{{"timestamp":"{stamp}","level":"error","message":"{"x" * size}","id":"{run}.1g-{n}"}}\n'
+    ).encode()
+
+
+def identify(data: bytes) -> bytes | None:
+    """Return the id of a whole line."""
+    at = data.rfind(b',"id":"')
+    if at < 0 or not data.endswith(b'"}\n') or not data.startswith(b'{"timestamp":'):
+        return None
+    return data[at + 7 : -3]
+
+
+def store(
+    system: System, run: str = "runa", *, quota: int = 1 << 20, segment_bytes: int = 1 << 16
+) -> HeldStore:
+    """Return a store on *system*."""
+    return HeldStore(
+        PREFIX,
+        app="shop",
+        destination="app",
+        run=run,
+        quota=quota,
+        segment_bytes=segment_bytes,
+        identify=identify,
+        weigh=lambda _: 1,
+        system=system,
+    )
+
+
+def taken(outcome: Outcome, lines: list[bytes]) -> list[bytes]:
+    """Return the lines that *outcome* says were taken."""
+    if isinstance(outcome, Delivered):
+        return lines
+    return [lines[i] for i in outcome.indices] if isinstance(outcome, Partial) else []
+
+
+def drain(held: HeldStore, limit: int = 3, *, acknowledge: bool = True) -> list[bytes]:
+    """Replay everything and return it."""
+    found: list[bytes] = []
+    while (chunk := held.lines(limit, 1 << 20)) is not None:
+        found += chunk.lines
+        if not acknowledge:
+            break
+        held.acknowledge(chunk)
+    return found
+
+
+@pytest.fixture
+def fs() -> FaultyFilesystem:
+    """Return a healthy file system."""
+    return FaultyFilesystem()
+
+
+def test_lines_come_back_in_order_and_leave_no_file(fs: FaultyFilesystem) -> None:
+    """A healed store gives every line once, in order, and no file stays behind."""
+    held = store(fs, segment_bytes=400)
+    lines = [line(n) for n in range(1, 21)]
+    for at in range(0, 20, 2):
+        held.write(lines[at : at + 2])
+    before = held.held
+
+    assert (20, lines, 0, [], 0) == (before, drain(held), held.held, fs.files(), fs.descriptors())
+
+
+def test_unanswered_chunk_is_offered_again_as_suspect(fs: FaultyFilesystem) -> None:
+    """The second offer of the same lines says that they may be there already."""
+    held = store(fs)
+    held.write([line(1)])
+    first, second = held.lines(10, 1000), held.lines(10, 1000)
+
+    assert first is not None
+    assert second is not None
+    assert (False, True, first.lines) == (first.suspect, second.suspect, second.lines)
+
+
+def test_id_is_held_once(fs: FaultyFilesystem) -> None:
+    """A line that is held already counts as taken and is not written again."""
+    held = store(fs)
+    held.write([line(1)])
+    outcome = held.write([line(1), line(2), line(2)])
+
+    assert (Delivered(), 2, [line(1), line(2)]) == (outcome, held.held, drain(held))
+
+
+def test_line_without_id_is_refused_for_good(fs: FaultyFilesystem) -> None:
+    """What could not be told from a torn line is never taken."""
+    held = store(fs)
+    mixed = held.write([b"alien\n", line(1)])
+
+    assert isinstance(held.write([b"alien\n"]), Permanent)
+    assert isinstance(mixed, Partial)
+    assert ([1], True) == (list(mixed.indices), isinstance(mixed.rest, Permanent))
+
+
+def test_quota_takes_what_fits(fs: FaultyFilesystem) -> None:
+    """At the quota whole lines that fit are taken, the rest is retryable."""
+    held = store(fs, quota=len(line(1)) * 4)
+    lines = [line(n) for n in range(1, 9)]
+    outcome = held.write(lines)
+    again = held.write(lines[5:])
+
+    assert isinstance(outcome, Partial)
+    assert isinstance(again, Retryable)
+    assert lines[:3] == drain(held) == taken(outcome, lines)
+
+
+def test_short_write_counts_whole_lines_and_ends_the_torn_one(fs: FaultyFilesystem) -> None:
+    """After a full disk the next write starts on a line of its own."""
+    held = store(fs)
+    held.write([line(1)])
+    fs.set_quota(fs.used + len(line(2)) + 10)
+    outcome = held.write([line(2), line(3), line(4)])
+    fs.set_quota(None)
+    held.write([line(3), line(4)])
+
+    assert isinstance(outcome, Partial)
+    assert [0] == list(outcome.indices)
+    assert [line(n) for n in (1, 2, 3, 4)] == drain(held)
+
+
+def test_living_store_is_left_alone_and_dead_one_adopted(fs: FaultyFilesystem) -> None:
+    """Only the lock decides: lines of the living stay theirs."""
+    owner = fs.process(200)
+    old = store(owner, "runb")
+    old.write([line(1, "runb"), line(2, "runb")])
+    new = store(fs)
+    new.write([line(1)])
+    while_alive = new.adopt()
+    fs.kill(200)
+    adopted = new.adopt()
+    chunk = new.lines(10, 10_000)
+
+    assert chunk is not None
+    assert (0, 2, True, 3) == (while_alive, adopted, chunk.suspect, new.held)
+    assert [line(1, "runb"), line(2, "runb"), line(1)] == drain(new)
+
+
+def test_acknowledged_part_is_not_adopted_again(fs: FaultyFilesystem) -> None:
+    """An acknowledgement line counts after the death of the process that wrote it."""
+    owner = fs.process(200)
+    old = store(owner, "runb")
+    old.write([line(n, "runb") for n in (1, 2, 3)])
+    chunk = old.lines(2, 10_000)
+    assert chunk is not None
+    old.acknowledge(chunk)
+    fs.kill(200)
+    new = store(fs)
+
+    assert (1, [line(3, "runb")]) == (new.adopt(), drain(new))
+
+
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        (b'{"hydra":"held","version":2,"app":"shop","destination":"app","run":"r"}\n', 1),
+        (b'{"hydra":"held","version":1,"app":"other","destination":"app","run":"r"}\n', 0),
+        (b'{"hydra":"held","version":1,"app":"shop","destination":"audit","run":"r"}\n', 0),
+    ],
+)
+def test_segment_of_others_is_left_alone(fs: FaultyFilesystem, header: bytes, refused: int) -> None:
+    """A newer version, another app and another destination are not touched."""
+    fs.makedirs("/state")
+    fs.put(f"{PREFIX}.r-1.held", header + line(1))
+    held = store(fs)
+
+    assert (0, refused) == (held.adopt(), held.statistics().refused)
+    assert header + line(1) == fs.read(f"{PREFIX}.r-1.held")
+    assert 0 == fs.descriptors()
+
+
+def test_planted_things_are_refused(fs: FaultyFilesystem) -> None:
+    """Links, FIFOs, directories and files of another user are counted, never read."""
+    fs.makedirs("/state")
+    fs.put(f"{PREFIX}.a-1.held", line(1), uid=0)
+    fs.symlink("/etc/passwd", f"{PREFIX}.b-1.held")
+    fs.mkfifo(f"{PREFIX}.c-1.held")
+    fs.makedirs(f"{PREFIX}.d-1.held")
+    held = store(fs)
+    held.adopt()
+    fs.chmod("/state", 0o777)
+    fs.put(f"{PREFIX}.e-1.held", line(1))
+    refused = held.statistics().refused
+    held.adopt()
+
+    assert (4, 9, 0) == (refused, held.statistics().refused, held.held)
+
+
+def test_import_is_idempotent(fs: FaultyFilesystem) -> None:
+    """The same recovered lines are stored once, even after they were acknowledged in part."""
+    held = store(fs)
+    lines = [line(n, "dead") for n in (1, 2, 3)]
+    first = held.import_lines("dead", lines, {"dev": 1, "ino": 2, "offset": 3})
+    chunk = held.lines(1, 10_000)
+    assert chunk is not None
+    held.acknowledge(chunk)
+    again = held.import_lines("dead", lines, None)
+    more = held.import_lines("dead", [*lines, line(4, "dead")], None)
+
+    assert (3, 0, 1) == (first, again, more)
+    assert ({"dev": 1, "ino": 2, "offset": 3}, "dead") == (chunk.scan, chunk.run)
+    assert [*lines[1:], line(4, "dead")] == drain(held)
+
+
+def test_file_that_went_before_the_lock_is_not_adopted() -> None:
+    """Between opening and locking its owner may finish the file; its lines are delivered then."""
+
+    class Racing(FaultyFilesystem):
+        def lock(self, fd: int) -> bool:
+            for path in self.files():
+                self.unlink(path)
+            return super().lock(fd)
+
+    fs = Racing()
+    store(fs.process(200), "runb").write([line(1, "runb")])
+    fs.kill(200)
+
+    assert (0, 0) == (store(fs).adopt(), fs.open_descriptors)
+
+
+def test_close_keeps_files_and_count(fs: FaultyFilesystem) -> None:
+    """After close the lines are on the disk for the next store, and still counted."""
+    held = store(fs)
+    held.write([line(1)])
+    held.close()
+    held.close()
+    after = held.held
+    adopted = store(fs, "runb").adopt()
+
+    assert (1, 1) == (after, adopted)
+
+
+def test_abandon_touches_nothing_on_the_disk(fs: FaultyFilesystem) -> None:
+    """A forked child closes what it inherited and changes no file."""
+    held = store(fs)
+    held.write([line(1)])
+    before = {path: fs.read(path) for path in fs.files()}
+    held.abandon()
+
+    assert (before, 0) == ({path: fs.read(path) for path in fs.files()}, fs.descriptors())
+
+
+def test_golden_segment_is_read_for_ever(fs: FaultyFilesystem) -> None:
+    """The segment kept since version 1 still gives its lines back."""
+    fs.makedirs("/state")
+    fs.put(f"{PREFIX}.k3f9x2ab71qz-1.held", (GOLDEN / "held-v1.held").read_bytes())
+    held = store(fs)
+    adopted = held.adopt()
+    chunk = held.lines(10, 10_000)
+
+    assert chunk is not None
+    assert (2, 1, "k3f9x2ab71qz") == (adopted, held.statistics().torn, chunk.run)
+    assert {"dev": 2049, "ino": 131, "offset": 4096} == chunk.scan
+    assert [line(n, "k3f9x2ab71qz") for n in (2, 3)] == list(chunk.lines)
+
+
+# The fault loops: a scenario reports what was promised; a restart must find it.
+
+
+class Life:
+    """One life of a process: what it was told is safe, and what it gave away."""
+
+    def __init__(self) -> None:
+        self.safe: list[bytes] = []
+        self.delivered: list[bytes] = []
+
+    def run(self, system: System, run: str) -> None:
+        held = store(system, run, segment_bytes=300)
+        held.adopt()
+        for n in range(1, 5):
+            lines = [line(2 * n, run), line(2 * n + 1, run)]
+            self.safe += taken(held.write(lines), lines)
+        try:
+            held.import_lines("dead", IMPORTED, None)
+            self.safe += IMPORTED
+        except OSError:
+            pass
+        self.replay(held, 3)
+        held.close()
+
+    def replay(self, held: HeldStore, chunks: int) -> None:
+        for _ in range(chunks):
+            try:
+                chunk = held.lines(3, 1000)
+            except OSError:
+                break
+            if chunk is None:
+                break
+            self.delivered += chunk.lines
+            held.acknowledge(chunk)
+
+
+IMPORTED = [line(n, "dead") for n in range(1, 4)]
+
+
+def check(fs: FaultyFilesystem, life: Life) -> None:
+    """Start once more on a healthy disk; nothing that was taken is missing."""
+    fs.kill(200)
+    fs.kill(300)
+    fs.heal()
+    fs.set_quota(None)
+    held = store(fs, "runz")
+    held.adopt()
+    rest = drain(held)
+
+    assert set() == set(life.safe) - set(life.delivered) - set(rest)
+    assert len(rest) == len(set(rest))
+    held.close()
+    assert ([], 0) == (fs.files(), fs.descriptors())
+
+
+def operations_of_a_life() -> int:
+    """Return how many operations a healthy life takes."""
+    fs = FaultyFilesystem()
+    process = fs.process(200)
+    Life().run(process, "runa")
+    return process.done
+
+
+LIFE = operations_of_a_life()
+
+
+@pytest.mark.parametrize("times", [1, None])
+def test_every_operation_fails(times: int | None) -> None:
+    """Whatever fails, once or for ever: what was taken is delivered or still there."""
+    for n in range(1, LIFE + 1):
+        fs = FaultyFilesystem()
+        fs.fail("*", errno.EIO, when=n, times=times)
+        life = Life()
+        life.run(fs.process(200), "runa")
+        check(fs, life)
+
+
+@pytest.mark.parametrize("torn", [0, 7, 150])
+def test_killed_at_every_operation_twice(torn: int) -> None:
+    """A process killed anywhere, and its successor too: nothing taken is lost."""
+    for n in range(1, LIFE + 1):
+        for m in (1, 2, 3, 5, 8, 13, 21, 34):
+            fs = FaultyFilesystem()
+            life = Life()
+            for pid, run, at in ((200, "runa", n), (300, "runb", m)):
+                process = fs.process(pid)
+                process.kill_at(at, torn=torn)
+                try:
+                    life.run(process, run)
+                except Killed:
+                    pass
+            check(fs, life)
+
+
+def test_disk_full_at_every_byte() -> None:
+    """A disk that fills up anywhere costs no line that was taken."""
+    for quota in range(0, 1500, 7):
+        fs = FaultyFilesystem(quota=quota)
+        life = Life()
+        life.run(fs.process(200), "runa")
+        check(fs, life)
+
+
+def test_power_cut_keeps_an_import() -> None:
+    """What `import_lines` returned for survives a power cut, whatever else goes."""
+    for seed in range(50):
+        fs = FaultyFilesystem(seed=seed)
+        held = store(fs.process(200))
+        held.write([line(1)])
+        held.import_lines("dead", IMPORTED, None)
+        fs.power_cut()
+        new = store(fs.process(300), "runb")
+        new.adopt()
+
+        assert set(IMPORTED) <= set(drain(new))
+
+
+@given(st.binary(max_size=400), st.integers(0, 600), st.integers(0, 200))
+@settings(max_examples=150, deadline=None)
+def test_mutated_segment_is_read_without_error(junk: bytes, at: int, cut: int) -> None:
+    """No bytes can stop a start; whole lines before the damage come back."""
+    fs = FaultyFilesystem()
+    owner = fs.process(200)
+    old = store(owner, "runb")
+    lines = [line(n, "runb") for n in range(1, 6)]
+    old.write(lines)
+    fs.kill(200)
+    path = fs.files()[0]
+    data = fs.read(path)
+    fs.put(path, data[:at] + junk + data[at + cut :])
+    held = store(fs)
+    held.adopt()
+    found = drain(held)
+    whole = data[:at].count(b"\n")
+
+    if whole:
+        assert lines[: whole - 1] == [x for x in found if x in lines][: whole - 1]
+    assert 0 == held.held
+
+
+def test_store_works_on_real_files(tmp_path: Path) -> None:
+    """On a real disk files are private, and go when they are done."""
+    held = HeldStore(
+        str(tmp_path / "deep" / "shop.app"),
+        app="shop",
+        destination="app",
+        run="runa",
+        identify=identify,
+        weigh=lambda _: 1,
+    )
+    held.write([line(1)])
+    made = next((tmp_path / "deep").iterdir())
+    modes = (made.stat().st_mode & 0o777, made.parent.stat().st_mode & 0o777)
+
+    assert ((0o600, 0o700), [line(1)], []) == (modes, drain(held), os.listdir(made.parent))
