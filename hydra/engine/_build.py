@@ -211,6 +211,8 @@ def _service(
         auditable=destination.type == "file",
         closes=not console,
     )
+    if chained.loop_only or destination.writer == "loop":
+        run.loop.required = True
     return Service(
         writer,
         safe=chained.safe,

@@ -173,6 +173,14 @@ class Engine:
                 await wait_async(service.notify_closed, _left(deadline))
         self.close(max(0.0, deadline - monotonic()))
 
+    def reset(self, timeout: float = 5.0) -> None:
+        """Close, and forget every configuration: what the next test wants to find."""
+        self.close(timeout)
+        self.run = self._settings = None
+        self._retired = []
+        self._forget_routes()
+        forget_threads()
+
     def _runs(self) -> list[Run]:
         return [*self._retired, *([self.run] if self.run is not None else [])]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from fallbacks.batch import Batch
 from fallbacks.ledger import Balance, Drops
 from fallbacks.tier import Kind
+from fallbacks.tiers import AsyncFileTier, FileTier, Position
 
 from ..core.ids import identify
 from ..queue import Barrier, Entry, Fate, Fifo, State
@@ -46,7 +47,9 @@ CLOSED: Final = "closed"
 class Ledgerkeeper(Protocol):
     """What a writer tells the journal; without one, `settle` still wakes receipts."""
 
-    def acknowledge(self, destination: str, position: object, entries: Sequence[Entry]) -> None:
+    def acknowledge(
+        self, destination: str, position: Position | None, entries: Sequence[Entry]
+    ) -> None:
         """Note that *entries* are safe at *destination*."""
 
     def release(self, entry: Entry) -> None:
@@ -293,14 +296,14 @@ class Writer:
         delivery = self._begin(len(batch), primaries, patient=False)
         return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
 
-    def _already_there(self, chunk: object) -> set[bytes]:
+    def _already_there(self, chunk: Chunk) -> set[bytes]:
         """Return the ids of *chunk* that the destination's own file has, if it is a file."""
-        ids = {key for line in chunk.lines if (key := identify(line)) is not None}  # type: ignore[attr-defined]
+        ids = {key for line in chunk.lines if (key := identify(line)) is not None}
+        since = None if chunk.scan is None else Position(**chunk.scan)
         for index in self.chain.primaries:
-            scan = getattr(self.chain.tiers[index], "scan", None)
-            if scan is not None:
-                found: set[bytes] = scan(ids, chunk.scan, identify)  # type: ignore[attr-defined]
-                return found
+            tier = self.chain.tiers[index]
+            if isinstance(tier, FileTier):
+                return tier.scan(ids, since, identify)
         return set()
 
     # -- their ends
@@ -334,12 +337,12 @@ class Writer:
         if entry.settle(self.name, fate):
             self._journal.release(entry)
 
-    def _position(self) -> object:
+    def _position(self) -> Position | None:
         """Return where the destination's file ends, if it is a file."""
         for index in self.chain.primaries:
-            position = getattr(self.chain.tiers[index], "position", None)
-            if position is not None and (found := position()) is not None:
-                return found  # type: ignore[no-any-return]
+            tier = self.chain.tiers[index]
+            if isinstance(tier, FileTier | AsyncFileTier) and (found := tier.position()):
+                return found
         return None
 
     def _leave(

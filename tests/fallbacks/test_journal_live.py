@@ -130,7 +130,8 @@ def test_quota_refuses_and_comes_back(fs: FaultyFilesystem) -> None:
     taken: list[tuple[Segment, int]] = []
     with pytest.raises(JournalFull, match="quota"):
         for n in range(100):
-            taken.append((put(journal, n), n))
+            segment = put(journal, n)
+            taken.append((segment, n))
     spare = journal.make_spare()
     for segment, n in taken:
         journal.settle(segment, key(n))
