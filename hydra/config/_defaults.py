@@ -47,7 +47,7 @@ STRATEGY: Final = "failover"
 TIMEOUT: Final = 5.0
 RETRIES: Final = 2
 WRITER: Final = "auto"
-BATCH: Final = 1_000
+BATCH: Final = 4_000
 
 FORMAT: Final = "json"
 CONSOLE_FORMAT: Final = "auto"

@@ -75,15 +75,19 @@ def build(
 
 
 def leftovers(run: Run) -> bool:
-    """Return whether there is anything in the run's directories that somebody may have left."""
-    return any(_names(directory) for directory in run.directories)
+    """Return whether there are files that a dead process may have left to this run."""
+    journal = run.journal_directory
+    if journal is not None and _has(run, journal, "", ".j"):
+        return True
+    return any(_has(run, *os.path.split(prefix), ".held") for prefix in run.held_prefixes)
 
 
-def _names(directory: str) -> list[str]:
+def _has(run: Run, directory: str, start: str, end: str) -> bool:
     try:
-        return os.listdir(directory)
+        names = run.system.listdir(directory)
     except OSError:
-        return []
+        return False
+    return any(name.startswith(start) and name.endswith(end) for name in names)
 
 
 def _destinations(settings: Settings) -> list[DestinationSettings]:
@@ -159,6 +163,7 @@ class _Places:
                 return None
             path = os.path.join(self._state, _HELD, name)
         run = self._run
+        run.held_prefixes.append(path)
         options = {} if quota is None else {"quota": quota}
         return HeldStore(
             path,

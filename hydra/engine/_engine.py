@@ -10,6 +10,7 @@ Rule 3: nothing is started by importing this module; two hooks are registered.
 from __future__ import annotations
 
 import os
+from _thread import RLock
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -51,6 +52,9 @@ class Engine:
         self._parents: list[Run] = []
         self._routes: dict[str, Routes] = {}
         self._settings: Settings | None = None
+        # Reentrant, so that a signal handler's first record does not wait for the
+        # call it interrupted. Never taken by a logger that knows its routes.
+        self._installing = RLock()
 
     # -- routes
 
@@ -74,14 +78,18 @@ class Engine:
         run = self.run
         if run is not None and run.pid == os.getpid():
             return run
-        if run is not None:
-            self.forked()
-        settings = self._settings
-        problems: object = ()
-        if settings is None:
-            settings, problems = load_or_default()
-        fresh = build(settings)
-        self._install(fresh)
+        self.forked()
+        with self._installing:
+            settings = self._settings
+            problems: object = ()
+            if settings is None:
+                settings, problems = load_or_default()
+            fresh = build(settings)
+            # Another thread was first, or a signal handler that interrupted this call
+            # and logged. Nothing has been started yet by the run that is dropped here.
+            if self.run is not None:
+                return self.run
+            self._install(fresh)
         if problems:
             warn(f"the configuration in the environment is ignored: {problems}")
         return fresh
@@ -102,9 +110,10 @@ class Engine:
             ConfigurationError: With every problem. The old configuration stays in force.
         """
         settings = load(config, preset=preset, file=file, keywords=keywords)
-        fresh = build(settings)
-        self._settings = settings
-        self._install(fresh)
+        with self._installing:
+            fresh = build(settings)
+            self._settings = settings
+            self._install(fresh)
         if settings.signals:
             _hooks.install_signal_handlers(self)
 
@@ -156,7 +165,7 @@ class Engine:
         """Drain everything until *timeout*, then do what is left on this thread. Idempotent."""
         deadline = monotonic() + timeout
         self._wait_recovered(deadline)
-        runs = [run for run in self._runs() if not run.closed]
+        runs = self._runs()
         for run in runs:
             run.begin_close()
         for run in runs:
@@ -215,6 +224,7 @@ class Engine:
         if os.getpid() == self._pid:
             return
         self._pid = os.getpid()
+        self._installing = RLock()
         for run in self._runs():
             run.abandon()
         # Kept alive: their locks and descriptors may be in any state, and a

@@ -8,7 +8,7 @@ journal. One thread, started by the first record of level ERROR or above.
 
 from __future__ import annotations
 
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
 from collections import deque
 from itertools import count
 from time import monotonic
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.journal import JournalFull
 
+from ._bell import Bell, Once
 from ._waiting import running_loop
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _STALL: Final = 0.05
 # ... and for so many seconds calls on an event loop stay away from it.
 _STALL_REST: Final = 5.0
+# Seconds that close waits for a call of the keeper's that is under way.
+_STALL_AT_CLOSE: Final = 1.0
 
 
 class Keeper:
@@ -53,9 +56,10 @@ class Keeper:
         self._dirty = False
         self._asleep = True
         self._leaving = False
-        self.running = False
-        self._bell = allocate_lock()
-        self._bell.acquire()
+        self._closed = False
+        self._bell = Bell()
+        self._thread = Once(self._main)
+        self._tending = allocate_lock()
 
     # -- the call path
 
@@ -67,7 +71,7 @@ class Keeper:
         records are queued only, which is counted as well.
         """
         journal = self.journal
-        if journal is None:
+        if journal is None or self._closed:
             return
         began = monotonic()
         if began < self._stalled_until and running_loop() is not None:
@@ -136,19 +140,46 @@ class Keeper:
         journal = self.journal
         if journal is None:
             return
-        asked = [self._requests.popleft() for _ in range(len(self._requests))]
-        self._dirty = False
-        durable = journal.sync()
-        for entry in asked:
-            entry.durable = durable
-            entry.wake()
-        journal.housekeep()
-        journal.make_spare()
+        with self._tending:
+            if self._closed:
+                return
+            asked = [self._requests.popleft() for _ in range(len(self._requests))]
+            self._dirty = False
+            durable = journal.sync()
+            for entry in asked:
+                entry.durable = durable
+                entry.wake()
+            journal.housekeep()
+            journal.make_spare()
 
     def leave(self) -> None:
-        """Let the thread end, before a fork or at close."""
+        """Let the thread end, before a fork or at close; the next record starts another one."""
         self._leaving = True
-        self._ring()
+        self._bell.ring()
+
+    def close(self) -> None:
+        """
+        Close the journal for good: what is logged later is written directly.
+
+        Its files are removed, unless a record in them is settled nowhere yet.
+        """
+        self._closed = True
+        self.leave()
+        if self.journal is None:
+            return
+        # The journal is looked after by one thread at a time. One that hangs in
+        # fdatasync is not waited for: the end of the process must not hang too.
+        alone = self._tending.acquire(True, _STALL_AT_CLOSE)
+        try:
+            self.journal.close(clean=self.journal.statistics().live == 0)
+        finally:
+            if alone:
+                self._tending.release()
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread exists."""
+        return self._thread.running
 
     @property
     def failed(self) -> int:
@@ -161,34 +192,18 @@ class Keeper:
         return int(repr(self._degraded)[6:-1])
 
     def _wake(self) -> None:
-        if not self._threaded:
-            return
-        self._asleep = False
-        if self.running:
-            self._ring()
-            return
-        self.running = True
-        self._leaving = False
-        try:
-            start_new_thread(self._main, ())
-        except RuntimeError:
-            # No threads to be had: the records are in the kernel, fdatasync must wait.
-            self.running = False
-            self._asleep = True
-
-    def _ring(self) -> None:
-        try:
-            self._bell.release()
-        except RuntimeError:
-            """Rung already."""
+        if self._threaded and not self._closed:
+            self._asleep = self._leaving = False
+            self._bell.ring()
+            # Without a thread the records are in the kernel all the same; fdatasync must wait.
+            self._thread.start()
 
     def _main(self) -> None:
         while not self._leaving:
             if not self._requests:
                 self._asleep = not self._dirty
-                self._bell.acquire(True, self._interval if self._dirty else -1)
+                self._bell.wait(self._interval if self._dirty else None)
                 self._asleep = False
-            if not self._leaving or self._requests:
+            if not self._closed and (self._requests or self._dirty):
                 self.tend()
         self._asleep = True
-        self.running = False

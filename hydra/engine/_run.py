@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # Seconds that a fork waits for idle threads to end.
 _PARK: Final = 0.1
+# Seconds that close waits at least for files and directories to be let go of.
+_LET_GO: Final = 2.0
 
 
 class Run:
@@ -74,6 +76,8 @@ class Run:
         """`on`, `off`, or why there is none although there should be."""
         self.directories: tuple[str, ...] = ()
         """Directories of ours, removed at a clean close when they are empty."""
+        self.held_prefixes: list[str] = []
+        """Paths that the names of held files begin with."""
         self.journal_directory: str | None = None
         self.on_fork: Callable[[], Run | None] = lambda: None
         self.suppressed = count()
@@ -82,6 +86,10 @@ class Run:
         """Idents of threads that are inside a processor."""
         self.time_ns = clock.time_ns
         self.closed = False
+        self.gone = False
+        """Whether threads, files and directories of the run have been let go of."""
+        self._ending = [True]
+        self._awaited: deque[Callable[[], object]] = deque()
         self._streams: dict[tuple[tuple[str, ...], bool], Stream] = {}
         self._waiting: set[int] = set()
         self.recovered = True
@@ -134,11 +142,11 @@ class Run:
         """Return whether a line may be parked: on an event loop other than our own."""
         return get_ident() not in self.draining and running_loop() is not None
 
-    def room(self, writer: Writer) -> bool:
-        """Return whether *writer* has room for an ordinary line, after waiting if that is allowed."""
+    def room(self, writer: Writer, full: Callable[[Writer], bool]) -> bool:
+        """Return whether *writer* is no longer *full*, after waiting if that is allowed."""
         queue = writer.queue
         queue.relax()
-        if len(queue.entries) < queue.limit:
+        if not full(writer):
             return True
         settings = self._queue_settings(writer.name)
         if queue.refusing or settings.when_full != "block" or not self.may_wait():
@@ -151,7 +159,7 @@ class Run:
             while (left := deadline - monotonic()) > 0:
                 writer.hurry()
                 queue.wait(left)
-                if len(queue.entries) < queue.limit:
+                if not full(writer):
                     return True
                 if queue.refusing:
                     return False
@@ -213,6 +221,7 @@ class Run:
     def start(self, *, leftovers: bool) -> None:
         """Begin to serve: async sinks get their loop, *leftovers* of dead runs are taken over."""
         for service in self.services.values():
+            service.on_closed = self._service_closed
             service.prepare()
         if leftovers:
             self.recovered = False
@@ -276,26 +285,47 @@ class Run:
 
         Needs no thread, no import and no loop, so that it works at interpreter exit.
         """
-        if self.closed:
-            return
         for service in self.services.values():
             service.wait_closed(max(0.0, deadline - monotonic()))
         for service in self.services.values():
             service.seize()
+        self._let_go()
+        # The last writer to close lets go on its own thread, which must not be cut short.
+        if not self.gone:
+            wait(self._notify_gone, max(_LET_GO, deadline - monotonic()))
+        # A line that found its writer at work, after the close, is left to whoever comes next.
+        for service in self.services.values():
+            service.help(final=True)
+
+    def _service_closed(self) -> None:
+        if all(service.closed for service in self.services.values()):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """With every writer closed: end the threads, let go of files and directories. Once."""
+        try:
+            self._ending.pop()
+        except IndexError:
+            return
         self.closed = True
-        self.keeper.leave()
         self.watchdog.leave()
         self.loop.stop()
         for service in self.services.values():
             service.let_go()
-        journal = self.keeper.journal
-        if journal is not None:
-            journal.close(clean=not any(s.writer.queue.overflow for s in self.services.values()))
+        self.keeper.close()
         for directory in self.directories:
             try:
                 os.rmdir(directory)
             except OSError:
                 """It is not empty, or not there: both are fine."""
+        self.gone = True
+        while self._awaited:
+            self._awaited.popleft()()
+
+    def _notify_gone(self, wake: Callable[[], object]) -> None:
+        self._awaited.append(wake)
+        if self.gone:
+            wake()
 
     def park(self) -> None:
         """Before a fork: let idle threads end, so that the child inherits no half-done work."""

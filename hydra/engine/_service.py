@@ -16,7 +16,7 @@ another one, which goes on with the same job.
 from __future__ import annotations
 
 import math
-from _thread import allocate_lock, get_ident, start_new_thread
+from _thread import get_ident, start_new_thread
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from enum import Enum
@@ -27,6 +27,7 @@ from fallbacks.held import HeldStore
 from fallbacks.tier import SyncTier
 from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier
 
+from ._bell import Bell
 from ._jobs import JobKind
 from ._waiting import running_loop, wait
 
@@ -97,6 +98,7 @@ class Service:
         self.crashes = 0
         self.leaving = False
         self.predecessor: Service | None = None
+        self.on_closed: Callable[[], object] = lambda: None
         self._safe = safe
         self._instant = tuple(i for i in safe if isinstance(chain.tiers[i], StreamTier))
         self._loop_only = loop_only
@@ -104,8 +106,8 @@ class Service:
         self._watchdog = watchdog
         self._draining = draining
         self._threaded = threaded
-        self._bell = allocate_lock()
-        self._bell.acquire()
+        self._bell = Bell()
+        self._startable: list[bool] = []
         self._ended: deque[Callable[[], object]] = deque()
         self._closed = False
         self._helped = False
@@ -118,6 +120,11 @@ class Service:
         """Start the writer's thread; where none can be started, drain on this one."""
         self.queue.idle = False
         if not self._threaded:
+            return
+        try:
+            self._startable.pop()
+        except IndexError:
+            # Two records found the writer idle at once; the other one starts it.
             return
         self._enter(Mode.THREAD)
         try:
@@ -134,10 +141,7 @@ class Service:
         if self.loop is not None:
             # Seen here, where a record finds the writer asleep, and not once per record.
             running_loop()
-        try:
-            self._bell.release()
-        except RuntimeError:
-            """Rung already, and not yet heard."""
+        self._bell.ring()
 
     def _ring_direct(self) -> None:
         self.help(final=True)
@@ -173,6 +177,8 @@ class Service:
             Mode.DIRECT: self._ring_direct,
             Mode.LOOP: self._ring_thread,
         }[mode]
+        if mode is Mode.NEW:
+            self._startable = [True]
         if mode in {Mode.NEW, Mode.DIRECT}:
             self.queue.idle = True
 
@@ -262,10 +268,10 @@ class Service:
             if self.declare_idle():
                 if self._leave():
                     return True
-                self._bell.acquire(True, _timeout(writer.wait()))
+                self._bell.wait(writer.wait())
                 queue.idle = False
                 if len(queue.entries) < queue.low_water and not self.closing:
-                    self._bell.acquire(True, LINGER)
+                    self._bell.wait(LINGER)
             queue.idle = False
             self._watchdog.watch(self)
             ticket.acquire()
@@ -308,7 +314,7 @@ class Service:
             if loop.wants(self):
                 loop.take_over(self)
                 return True
-            self._bell.acquire(True, _LOOP_START)
+            self._bell.wait(_LOOP_START)
         self._loop_only = False
         return False
 
@@ -344,7 +350,7 @@ class Service:
         return True
 
     def _pause(self, seconds: float) -> object:
-        return self._bell.acquire(True, _timeout(seconds))
+        return self._bell.wait(seconds)
 
     # -- what dead processes left
 
@@ -424,12 +430,14 @@ class Service:
 
     def let_go(self) -> None:
         """Close descriptors after the close; a later record opens them again."""
-        for tier in self.chain.tiers:
-            if isinstance(tier, SyncTier):
-                try:
-                    tier.close()
-                except Exception as error:
-                    self.chain.meters[0].fail(error)
+        with self._ticket():
+            for tier, meter in zip(self.chain.tiers, self.chain.meters, strict=True):
+                if isinstance(tier, SyncTier):
+                    try:
+                        tier.close()
+                    except Exception as error:
+                        meter.fail(error)
+        self.help(final=True)
 
     def abandon(self) -> None:
         """In a forked child: close inherited descriptors of our own tiers, and nothing else."""
@@ -459,6 +467,11 @@ class Service:
             self.seize()
         elif not self._closed:
             self.queue.ring()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the writer has closed; its callers drain it now."""
+        return self._closed
 
     def wait_closed(self, seconds: float) -> bool:
         """Wait up to *seconds* until the writer has closed."""
@@ -507,6 +520,7 @@ class Service:
         # A line that was queued before the mode changed rang for nobody.
         self.help(final=True)
         self._tell_ended()
+        self.on_closed()
 
     def notify_closed(self, wake: Callable[[], object]) -> None:
         """Have *wake* called when the thread has ended or the writer has closed."""
@@ -531,9 +545,5 @@ def _at_once(chain: Chain, tiers: tuple[int, ...]) -> Iterator[None]:
     finally:
         for tier, timeout in zip(streams, timeouts, strict=True):
             tier.timeout = timeout
-
-
-def _timeout(seconds: float | None) -> float:
-    return -1 if seconds is None or seconds == math.inf else max(0.0, seconds)
 
 

@@ -96,10 +96,10 @@ class Stream:
 
     def _send(self, body: bytes, level: int, tracked: bool) -> Receipt:
         """Queue *body* where several destinations, a long line or a full queue need care."""
-        full = [w for w in self.writers if len(w.queue.entries) >= w.queue.limit]
+        full = [writer for writer in self.writers if self.full(writer)]
         park = bool(full) and self.run.may_park()
         if full and not park:
-            full = [writer for writer in full if not self.run.room(writer)]
+            full = [writer for writer in full if not self.run.room(writer, self.full)]
         number = 0
         steps: Iterator[Step] | None = None
         try:
@@ -127,6 +127,11 @@ class Stream:
         if parked:
             return ParkedReceipt(entry, self.writers, parked)
         return OwnReceipt(entry, self.writers)
+
+    @staticmethod
+    def full(writer: Writer) -> bool:
+        """Return whether *writer* takes no record of this lane now."""
+        return len(writer.queue.entries) >= writer.queue.limit
 
     def _entry(self, line: bytes, number: int, level: int) -> Entry:
         key = f"{self.run.id}.{self.label}-{number}".encode()
@@ -176,6 +181,8 @@ class GuaranteedStream(Stream):
         run = self.run
         if os.getpid() != run.pid:
             return run.resend(self, body, level)
+        if run.keeper.journal is None and any(map(self.full, self.writers)):
+            return self._send(body, level, tracked=True)
         began = monotonic()
         number = 0
         entry: Entry | None = None
@@ -198,12 +205,17 @@ class GuaranteedStream(Stream):
             self._ring()
         return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
 
+    @staticmethod
+    def full(writer: Writer) -> bool:
+        """Return whether the reserve is used up, too."""
+        return len(writer.queue.entries) >= writer.queue.ceiling
+
     def _places(self, entry: Entry) -> list[Step]:
         """Return the calls that queue *entry*, in the overflow where there is no place."""
         steps: list[Step] = []
         for writer in self.writers:
             queue = writer.queue
-            if len(queue.entries) < queue.ceiling:
+            if not self.full(writer):
                 steps += _puts((writer,), entry, len(entry.line))
             elif entry.segment is not None:
                 steps.append((queue.overflow.append, entry))

@@ -7,8 +7,9 @@ Rule 2: it sleeps as long as no writer is busy; a writer that gets busy wakes it
 
 from __future__ import annotations
 
-from _thread import allocate_lock, start_new_thread
 from typing import TYPE_CHECKING, Final
+
+from ._bell import Bell, Once
 
 if TYPE_CHECKING:
     from ._service import Service
@@ -29,16 +30,18 @@ class Watchdog:
         self._threaded = threaded
         self._services: dict[Service, None] = {}
         self._asleep = True
-        self._running = False
         self._leaving = False
-        self._bell = allocate_lock()
-        self._bell.acquire()
+        self._bell = Bell()
+        self._thread = Once(self._main)
 
     def watch(self, service: Service) -> None:
         """Look at *service* from time to time until it is idle again."""
         self._services[service] = None
         if self._asleep and self._threaded:
-            self._wake()
+            self._asleep = self._leaving = False
+            self._bell.ring()
+            # Without a thread, deadlines of sync tiers go unwatched; the rest works.
+            self._thread.start()
 
     def look(self) -> None:
         """Rescue every writer whose call is overdue; forget those that are idle."""
@@ -51,41 +54,20 @@ class Watchdog:
     @property
     def running(self) -> bool:
         """Whether its thread exists."""
-        return self._running
+        return self._thread.running
 
     def leave(self) -> None:
         """Let the thread end, before a fork or at close; `watch` starts another one."""
         self._leaving = True
-        self._ring()
-
-    def _wake(self) -> None:
-        self._asleep = False
-        if self._running:
-            self._ring()
-            return
-        self._running = True
-        self._leaving = False
-        try:
-            start_new_thread(self._main, ())
-        except RuntimeError:
-            # No thread to be had: deadlines of sync tiers go unwatched, the rest works.
-            self._running = False
-            self._asleep = True
-
-    def _ring(self) -> None:
-        try:
-            self._bell.release()
-        except RuntimeError:
-            """Rung already."""
+        self._bell.ring()
 
     def _main(self) -> None:
         while not self._leaving:
             self._asleep = True
             if not self._services:
-                self._bell.acquire()
+                self._bell.wait()
             self._asleep = False
             while self._services and not self._leaving:
-                self._bell.acquire(True, LOOK_EVERY)
+                self._bell.wait(LOOK_EVERY)
                 self.look()
         self._asleep = True
-        self._running = False

@@ -1,0 +1,77 @@
+"""
+A bell and a thread that comes when it rings: what writer, watchdog and keeper share.
+
+Rule: no condition, no event. A bell is one raw lock, and starting a thread is
+claimed by a single pop, so that both may happen in a signal handler that
+interrupted the same thing on the same thread.
+"""
+
+from __future__ import annotations
+
+import math
+from _thread import allocate_lock, start_new_thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Bell:
+    """A binary semaphore: ringing twice before somebody listens counts once."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """Wake whoever waits, or the next one to do so."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            """Rung already, and not yet heard."""
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the bell, up to *seconds*; return whether it rang."""
+        if seconds is None or seconds == math.inf:
+            return self._lock.acquire()
+        return self._lock.acquire(True, max(0.0, seconds))
+
+
+class Once:
+    """At most one thread at a time that runs *main*."""
+
+    __slots__ = ("_main", "_token")
+
+    def __init__(self, main: Callable[[], object]) -> None:
+        self._main = main
+        self._token = [True]
+
+    @property
+    def running(self) -> bool:
+        """Whether there is such a thread."""
+        return not self._token
+
+    def start(self) -> bool:
+        """
+        Start the thread unless there is one; return whether there is one now.
+
+        False means that the system or the ending interpreter has no thread to give.
+        """
+        try:
+            self._token.pop()
+        except IndexError:
+            return True
+        try:
+            start_new_thread(self._run, ())
+        except RuntimeError:
+            self._token.append(True)
+            return False
+        return True
+
+    def _run(self) -> None:
+        try:
+            self._main()
+        finally:
+            self._token.append(True)
