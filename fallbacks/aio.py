@@ -55,7 +55,8 @@ async def run(
         delivery: Made by `chain.plan.begin`.
         batch: The lines; *delivery* was begun with its length.
         calls: A task group that outlives this call; attempts run in it.
-        pause: Async function called with seconds to wait; may return early.
+        pause: Async function called with seconds to wait; may return early, with
+            True when somebody is waiting and the wait shall be cut short.
 
     Returns:
         False when the ticket was stolen meanwhile: stop, touch nothing.
@@ -81,9 +82,11 @@ async def run(
                 delivery.feed(answer, ended)
         elif isinstance(step, Wait):
             section = chain.ticket.enter(math.inf)
-            await pause(step.seconds)
+            rung = await pause(step.seconds)
             if not chain.ticket.leave(section):
                 return False
+            if rung:
+                chain.hasten()
         else:
             chain.trying = None
             return True

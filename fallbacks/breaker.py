@@ -8,6 +8,7 @@ the documentation is drawn from that table.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -100,6 +101,10 @@ class Breaker:
                 self._pause = min(self._pause * 2 or self.rest, self.longest)
                 self._until = now + self._pause
                 self.opened += 1
+
+    def hasten(self) -> None:
+        """End the rest now: the next attempt may start at once, as a probe."""
+        self._until = -math.inf
 
     def wait(self, now: float) -> float:
         """Return the seconds from *now* until an attempt may start; 0 when it may at once."""

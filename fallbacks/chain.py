@@ -68,7 +68,8 @@ class Chain:
         Args:
             delivery: Made by `plan.begin`, restricted to sync tiers.
             batch: The lines; *delivery* was begun with its length.
-            pause: Called with seconds to wait; may return early.
+            pause: Called with seconds to wait; may return early, with True when
+                somebody is waiting and the wait shall be cut short.
 
         Returns:
             False when the ticket was stolen meanwhile: the caller must stop at
@@ -90,12 +91,20 @@ class Chain:
                 delivery.feed(answer, ended)
             elif isinstance(step, Wait):
                 section = self.ticket.enter(math.inf)
-                pause(step.seconds)
+                rung = pause(step.seconds)
                 if not self.ticket.leave(section):
                     return False
+                if rung:
+                    self.hasten()
             else:
                 self.trying = None
                 return True
+
+    def hasten(self) -> None:
+        """Skip rests and back-offs: somebody waits for what is under way."""
+        self.plan.hasten()
+        if self.trying is not None:
+            self.trying.hasten()
 
     def absorb(self) -> float:
         """Feed the answers of abandoned calls that have come in; return the time."""

@@ -158,6 +158,11 @@ class Plan:
         health = self.tiers[tier]
         return not health.busy and health.breaker.allows(now)
 
+    def hasten(self) -> None:
+        """Let every resting tier be probed at once: somebody is waiting for an answer."""
+        for health in self.tiers:
+            health.breaker.hasten()
+
     def abandoned(self, tier: int) -> None:
         """Note that a call on *tier* was abandoned and may still be running."""
         self.tiers[tier].busy = True
@@ -205,6 +210,10 @@ class Delivery:
         self._tiers = tuple(tiers)
         self.patient = patient
         self._cursor = self._attempts = 0
+        self._again_at = 0.0
+
+    def hasten(self) -> None:
+        """Skip the back-off that is running, if any."""
         self._again_at = 0.0
 
     def step(self, now: float) -> Step:

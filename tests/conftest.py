@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hydra.engine import ENGINE
 from tests import _frontier, _leaks
 
 KINDS = ("unit", "integration", "faults", "e2e")
@@ -74,11 +74,10 @@ def _own_world(_leak_check: None, tmp_path: Path) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("HYDRA_STATE_DIR", str(state / "hydra"))
         patch.setenv("XDG_STATE_HOME", str(state / "xdg"))
+        # Also before: what a fixture of a wider scope configured is not this test's.
+        ENGINE.reset()
         yield
-        hydra = sys.modules.get("hydra")
-        # A test of one room alone need not have a public face to close.
-        if hydra is not None and hasattr(hydra, "close"):
-            hydra.close()
+        ENGINE.reset()
     if state.exists():
         shutil.rmtree(state)
 

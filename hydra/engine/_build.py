@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.chain import Chain
@@ -16,12 +17,13 @@ from fallbacks.retry import Retry
 from fallbacks.system import SYSTEM, System
 
 from ..config import state_directory
+from ..config._defaults import FALLBACK_QUOTA
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
 from ..core.ids import identify, weigh
 from ..core.line import LineEncoder
 from ..processors import DEFAULT_KEYS, Redactor
 from ..queue import Fifo
-from ..sinks import chain_of
+from ..sinks import Hint, chain_of
 from ._control import ControlStream
 from ._keeper import Keeper
 from ._loop import EngineLoop
@@ -97,6 +99,10 @@ def _destinations(settings: Settings) -> list[DestinationSettings]:
     return list(found.values())
 
 
+def _no_hint() -> dict[str, int] | None:
+    return None
+
+
 class _Places:
     """Where one run may keep journal and held files."""
 
@@ -156,7 +162,9 @@ class _Places:
             system=run.system,
         )
 
-    def store(self, name: str, path: str | None, quota: int | None) -> HeldStore | None:
+    def store(
+        self, name: str, path: str | None = None, quota: int | None = None, hint: Hint = _no_hint
+    ) -> HeldStore | None:
         """Return the held store of the destination *name* at *path*, or in the state directory."""
         if path is None:
             if self._state is None:
@@ -164,7 +172,6 @@ class _Places:
             path = os.path.join(self._state, _HELD, name)
         run = self._run
         run.held_prefixes.append(path)
-        options = {} if quota is None else {"quota": quota}
         return HeldStore(
             path,
             app=self._settings.app,
@@ -173,7 +180,8 @@ class _Places:
             identify=identify,
             weigh=weigh,
             system=run.system,
-            **options,
+            quota=FALLBACK_QUOTA if quota is None else quota,
+            scan=hint,
         )
 
 
@@ -184,7 +192,7 @@ def _service(
     name = destination.name
     chained = chain_of(
         destination,
-        lambda path, quota: places.store(name, path, quota),
+        partial(places.store, name),
         system=run.system,
         threads_only=not threaded,
     )
@@ -208,7 +216,7 @@ def _service(
         Fifo(queue.records, queue.reserve, queue.bytes),
         # A console has no holding tier in its chain; what a journal kept for it
         # while the process died still needs a place to be replayed from.
-        store=chained.store or (places.store(name, None, None) if run.keeper.journal else None),
+        store=chained.store or (places.store(name) if run.keeper.journal else None),
         batch=destination.batch,
         clock=run.clock,
         journal=run.keeper,

@@ -211,11 +211,13 @@ class _Task:
                 break
         return True
 
-    async def _wait(self, seconds: float | None) -> None:
+    async def _wait(self, seconds: float | None) -> bool:
         with self._anyio.move_on_after(float("inf") if seconds is None else seconds):
             await self._bell.wait()
-        if self._bell.is_set():
+        rung = self._bell.is_set()
+        if rung:
             self._bell = self._anyio.Event()
+        return bool(rung)
 
 
 def _has_uvloop() -> bool:

@@ -39,6 +39,9 @@ REPORT_EVERY: Final = 1.0
 
 # Seconds before replay is tried again after one that got nowhere.
 REPLAY_PAUSE: Final = 0.5
+# How many lines, and bytes, are looked up in a destination's file at a time.
+SCAN_LINES: Final = 100_000
+SCAN_BYTES: Final = 8 << 20
 
 CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
@@ -115,6 +118,8 @@ class Writer:
         self._replay_limit = REPLAY_LINES
         self._replayed: set[bytes] = set()
         self._replay_at = 0.0
+        self._hasten = False
+        self._doubtful = False
 
     # -- any thread
 
@@ -128,7 +133,12 @@ class Writer:
         self._tell(entry, Fate(State.DROPPED, None, reason))
 
     def barrier(self, fire: Barrier) -> None:
-        """Queue *fire* behind everything that is queued now."""
+        """
+        Queue *fire* behind everything that is queued now.
+
+        Somebody waits for it, so tiers that rest after a failure are asked again.
+        """
+        self._hasten = True
         self.queue.entries.append(fire)
         self.hurry()
 
@@ -170,6 +180,10 @@ class Writer:
                 thread has no time for that.
         """
         self.chain.absorb()
+        if self._hasten:
+            self._hasten = False
+            self._replay_at = 0.0
+            self.chain.hasten()
         order = [self._control_job, self._live_job]
         if replay:
             order.insert(1 if self._replay_first else 2, self._replay_job)
@@ -283,28 +297,45 @@ class Writer:
         if self.store is None or not self._can_replay():
             return None
         chunk = self.store.lines(self._replay_limit, REPLAY_BYTES)
+        file = self._file()
+        suspect = chunk is not None and (chunk.suspect or self._doubtful)
+        if suspect and file is not None:
+            # What is there already is found by reading the file, so read it for as
+            # many lines at a time as possible.
+            chunk = self.store.lines(SCAN_LINES, SCAN_BYTES)
         if chunk is None:
             # Held lines that cannot be read now: look again later, not at once for ever.
             self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
             return None
         lines: Sequence[bytes] = chunk.lines
-        known = self._replayed | (self._already_there(chunk) if chunk.suspect else set())
+        known = self._replayed
+        if suspect and file is not None:
+            known = known | self._already_there(chunk, file)
         if known:
             lines = [line for line in lines if identify(line) not in known]
-        batch = Batch(lines, duplicate=chunk.suspect)
+        batch = Batch(lines, duplicate=suspect)
         primaries = [i for i in self.chain.primaries if tiers is None or i in tiers]
         delivery = self._begin(len(batch), primaries, patient=False)
         return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
 
-    def _already_there(self, chunk: Chunk) -> set[bytes]:
-        """Return the ids of *chunk* that the destination's own file has, if it is a file."""
-        ids = {key for line in chunk.lines if (key := identify(line)) is not None}
-        since = None if chunk.scan is None else Position(**chunk.scan)
+    def _file(self) -> FileTier | None:
+        """Return the tier that can tell what is in the destination's file, if it is one."""
         for index in self.chain.primaries:
             tier = self.chain.tiers[index]
             if isinstance(tier, FileTier):
-                return tier.scan(ids, since, identify)
-        return set()
+                return tier
+        return None
+
+    @staticmethod
+    def _already_there(chunk: Chunk, file: FileTier) -> set[bytes]:
+        """Return the ids of *chunk* that stand in *file*; none when it cannot be read."""
+        ids = {key for line in chunk.lines if (key := identify(line)) is not None}
+        since = None if chunk.scan is None else Position(**chunk.scan)
+        try:
+            return file.scan(ids, since, identify)
+        except OSError:
+            # A file that cannot be read: a line twice, with the same id, is the lesser evil.
+            return set()
 
     # -- their ends
 
@@ -312,7 +343,9 @@ class Writer:
         delivery = job.delivery
         primaries, tiers = self.chain.primaries, self.chain.tiers
         for settled in delivery.settled:
-            if tiers[settled.tier].kind is Kind.FINAL:
+            if tiers[settled.tier].kind is Kind.HOLDING:
+                self._doubtful = self._doubtful or settled.suspect
+            else:
                 self.delivered += len(settled.indices)
                 if self._auditable and settled.tier not in primaries:
                     self._divert(job.batch, settled.indices, tiers[settled.tier].name)
@@ -369,6 +402,7 @@ class Writer:
         if not delivery.left:
             self.store.acknowledge(job.chunk)
             self._replayed.clear()
+            self._doubtful = self._doubtful and self.store.held > 0
             count = weight(job.chunk.lines)
             self.delivered += count
             self.replayed += count

@@ -4,6 +4,6 @@ Sinks: the tiers that a destination's settings stand for.
 
 from __future__ import annotations
 
-from ._tiers import Chained, chain_of, render_of
+from ._tiers import Chained, Hint, chain_of, render_of
 
-__all__ = ["Chained", "chain_of", "render_of"]
+__all__ = ["Chained", "Hint", "chain_of", "render_of"]

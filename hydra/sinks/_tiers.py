@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
@@ -23,7 +24,7 @@ from ..config import DestinationSettings, FallbackSettings
 from ..encoders import encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fallbacks.system import System
 
@@ -32,7 +33,10 @@ _NUMBERS: Final = {"stdout": 1, "stderr": 2}
 # how many lines it took instead of being abandoned.
 _SHARE: Final = 0.8
 
-MakeStore = Callable[[str | None, int | None], HeldStore | None]
+Hint = Callable[[], "dict[str, int] | None"]
+"""Says how far the destination's file reaches, so that replay need not read all of it."""
+
+MakeStore = Callable[[str | None, int | None, Hint], HeldStore | None]
 """Makes the held store at a path (None: in the state directory) with a quota."""
 
 
@@ -68,11 +72,12 @@ def chain_of(
     """
     primaries, ours = _primaries(settings, system, threads_only=threads_only)
     tiers = list(primaries)
+    hint = partial(_reach, primaries)
     own = [ours] * len(primaries)
     store: HeldStore | None = None
     for fallback in _fallbacks(settings):
         if fallback.type == "file":
-            held = make_store(fallback.path, fallback.quota)
+            held = make_store(fallback.path, fallback.quota, hint)
             if held is not None:
                 tiers.append(held)
                 own.append(True)
@@ -115,6 +120,13 @@ def _primaries(
     return [
         _stream(number, settings.format, settings.color, settings.timeout, name, system)
     ], True
+
+
+def _reach(primaries: Sequence[Tier]) -> dict[str, int] | None:
+    for tier in primaries:
+        if isinstance(tier, FileTier | AsyncFileTier) and (found := tier.position()):
+            return {"dev": found.dev, "ino": found.ino, "offset": found.offset}
+    return None
 
 
 def _fallbacks(settings: DestinationSettings) -> tuple[FallbackSettings, ...]:
