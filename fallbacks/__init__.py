@@ -17,6 +17,7 @@ from .ledger import Balance, Drops, Range, Report
 from .meter import Meter
 from .outcomes import DELIVERED, Delivered, Outcome, Partial, Permanent, Retryable, Unknown
 from .plan import Delivery, Health, Plan, Strategy
+from .position import Position
 from .retry import Retry
 from .system import SYSTEM, System
 from .ticket import Ticket
@@ -44,6 +45,7 @@ __all__ = [
     "Partial",
     "Permanent",
     "Plan",
+    "Position",
     "Range",
     "Report",
     "Retry",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
@@ -24,6 +25,9 @@ from .outcomes import Outcome, Unknown, outcome_of, outcome_of_error
 from .plan import Delivery, Try, Wait
 from .tier import AsyncTier, Tier, is_async
 
+if TYPE_CHECKING:
+    from asyncio import Task
+
 # The driver enforces deadlines itself. A watchdog steps in this many seconds
 # later: then it is the loop that hangs, not the tier.
 GRACE = 1.0
@@ -35,8 +39,23 @@ class _Call:
     def __init__(self) -> None:
         self.done = anyio.Event()
         self.scope = anyio.CancelScope()
+        self.task: Task[object] | None = None
         self.answer: Outcome | None = None
         self.abandoned = False
+
+    def abandon(self) -> None:
+        """
+        Leave the attempt behind and cancel it, once.
+
+        A scope of anyio cancels again in every round of an asyncio loop, for as
+        long as the task goes on waiting: a tier that ignores its cancellation
+        would keep a whole processor busy.
+        """
+        self.abandoned = True
+        if self.task is None:
+            self.scope.cancel()
+        else:
+            self.task.cancel()
 
 
 async def run(
@@ -112,30 +131,39 @@ async def _attempt(
     with anyio.move_on_after(step.seconds):
         await call.done.wait()
     if call.answer is None:
-        call.abandoned = True
-        call.scope.cancel()
+        call.abandon()
     return call.answer
 
 
 async def _write(tier: Tier, batch: Batch, call: _Call, finish: Callable[[Outcome], None]) -> None:
     assert isinstance(tier, AsyncTier)
+    call.task = task = _asyncio_task()
     with call.scope:
         try:
             answer = outcome_of(await tier.write(batch), len(batch))
         except BaseException as error:
-            if _cancelled(error):
+            if not isinstance(error, anyio.get_cancelled_exc_class()):
+                answer = outcome_of_error(error)
+            elif anyio.current_effective_deadline() == -math.inf:
                 finish(Unknown("cancelled at its deadline"))
                 raise
-            answer = outcome_of_error(error)
+            elif task is not None and task.cancelling():
+                # Not passed on: a task group would take it for its own end.
+                answer = Unknown("cancelled at its deadline")
+            else:
+                # A cancellation that the tier made up.
+                answer = outcome_of_error(error)
         finish(answer)
 
 
-def _cancelled(error: BaseException) -> bool:
-    """Return whether *error* is a cancellation of ours, not one that the tier made up."""
-    return (
-        isinstance(error, anyio.get_cancelled_exc_class())
-        and anyio.current_effective_deadline() == -math.inf
-    )
+def _asyncio_task() -> Task[object] | None:
+    """Return the task that runs this, if it is one of asyncio."""
+    from asyncio import current_task
+
+    try:
+        return current_task()
+    except RuntimeError:
+        return None
 
 
 def _write_on_thread(

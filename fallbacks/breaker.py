@@ -96,8 +96,11 @@ class Breaker:
         """Note at *now* that an attempt failed or went unanswered."""
         self._streak += 1
         if self.state is State.PROBING or self._streak >= self.threshold:
+            before = self.state
             self._fire(Event.FAILED_OUT)
-            if self.state is State.OPEN and now >= self._until:
+            # Not by the time: an earlier rest may not be over when it opens again,
+            # and a failure that comes late must not begin another one.
+            if self.state is not before:
                 self._pause = min(self._pause * 2 or self.rest, self.longest)
                 self._until = now + self._pause
                 self.opened += 1

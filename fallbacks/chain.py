@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from .batch import Batch
 from .clock import SYSTEM_CLOCK, Clock
 from .meter import Meter
-from .outcomes import Delivered, Outcome, Partial, outcome_of, outcome_of_error
+from .outcomes import Delivered, Outcome, Partial, Unknown, outcome_of, outcome_of_error
 from .plan import Delivery, Health, Plan, Strategy, Try, Wait
 from .retry import Retry
 from .ticket import Ticket
@@ -37,6 +37,9 @@ class Chain:
         primaries: How many tiers at the front stand for the destination itself
             (a file tier and its twin are two); held lines are replayed to these.
         clock: Monotonic time for deadlines.
+
+    Raises:
+        ValueError: If there are no tiers, or *primaries* is not a number of them.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Chain:
     ) -> None:
         if not tiers:
             raise ValueError("a chain needs at least one tier")
+        if not 1 <= primaries <= len(tiers):
+            raise ValueError(f"primaries must be 1 to {len(tiers)}, not {primaries}")
         self.tiers = tuple(tiers)
         self.primaries = tuple(range(primaries))
         self.plan = Plan([Health(tier.kind, seconds) for tier in tiers], strategy, retry or Retry())
@@ -59,6 +64,8 @@ class Chain:
         self.clock = clock
         self.sync_tiers = tuple(i for i, tier in enumerate(tiers) if not is_async(tier))
         self.trying: Delivery | None = None
+        self.began = 0.0
+        """When the attempt that is under way began, in monotonic seconds."""
         self._late: deque[tuple[int, Outcome]] = deque()
 
     def run(self, delivery: Delivery, batch: Batch, pause: Callable[[float], object]) -> bool:
@@ -81,6 +88,7 @@ class Chain:
             step = delivery.step(now)
             if isinstance(step, Try):
                 tier = self.tiers[step.tier]
+                self.began = now
                 section = self.ticket.enter(now + step.seconds)
                 answer = attempt(tier, part(batch, step))
                 if not self.ticket.leave(section):
@@ -111,7 +119,7 @@ class Chain:
         now = self.clock.monotonic()
         while self._late:
             tier, outcome = self._late.popleft()
-            self.plan.late(tier, outcome, now)
+            self.plan.late(tier, outcome)
         return now
 
     def late(self, tier: int, outcome: Outcome) -> None:
@@ -130,9 +138,10 @@ class Chain:
         delivery = self.trying
         if delivery is not None:
             tier = delivery.trying
+            now = self.clock.monotonic()
             if tier is not None:
-                self.meters[tier].fail(error)
-            delivery.expire(error, self.clock.monotonic())
+                self.measure(tier, Unknown(error), len(delivery.left), now - self.began)
+            delivery.expire(error, now)
         return True
 
     def measure(self, tier: int, answer: Outcome, size: int, seconds: float) -> None:
@@ -164,8 +173,8 @@ def attempt(tier: Tier, batch: Batch) -> Outcome:
     A sink is foreign code: SystemExit or MemoryError out of it must cost a
     batch an attempt, not the destination its thread.
     """
-    assert isinstance(tier, SyncTier)
     try:
+        assert isinstance(tier, SyncTier)
         return outcome_of(tier.write(batch), len(batch))
     except BaseException as error:
         return outcome_of_error(error)
@@ -185,6 +194,7 @@ def call_on_thread(tier: Tier, batch: Batch, finished: Callable[[Outcome], None]
     Where no thread can be started the call is made here and now: late is better
     than not at all.
     """
+
     def work() -> None:
         finished(attempt(tier, batch))
 

@@ -17,14 +17,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from stat import S_ISREG
-from threading import Lock
 from typing import Final
 
 from .outcomes import DELIVERED, Outcome, Partial, Permanent, Retryable
+from .position import Position
 from .system import (
     O_CLOEXEC,
     O_NOFOLLOW,
@@ -53,9 +54,6 @@ _NAME_ATTEMPTS: Final = 1000
 _OWN: Final = b'{"hydra":'
 _LOCK_PATIENCE: Final = 1.0
 
-Scan = dict[str, int]
-"""`dev`, `ino` and `offset`: from where the destination's file may have some of the lines."""
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -70,7 +68,7 @@ class Chunk:
     segment: str
     end: int
     suspect: bool
-    scan: Scan | None
+    scan: Position | None
     run: str
     weight: int
 
@@ -99,7 +97,7 @@ class _Segment:
     serial: int
     run: str
     fd: int
-    scan: Scan | None
+    scan: Position | None
     size: int
     adopted: bool
     start: int = 0
@@ -150,7 +148,7 @@ class HeldStore:
         weigh: Callable[[bytes], int],
         system: System = SYSTEM,
         name: str = "fallback",
-        scan: Callable[[], Scan | None] = lambda: None,
+        scan: Callable[[], Position | None] = lambda: None,
     ) -> None:
         self.name = name
         self.kind = Kind.HOLDING
@@ -164,7 +162,7 @@ class HeldStore:
         self._weigh = weigh
         self._system = system
         self._scan = scan
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._segments: list[_Segment] = []
         self._current: _Segment | None = None
         self._serial = 0
@@ -266,7 +264,7 @@ class HeldStore:
         return sum(segment.size for segment in self._segments)
 
     def _make(
-        self, suffix: str, run: str, scan: Scan | None, lines: list[bytes], *, adopted: bool
+        self, suffix: str, run: str, scan: Position | None, lines: list[bytes], *, adopted: bool
     ) -> _Segment:
         """Make a whole segment under a hidden name, then show it."""
         system = self._system
@@ -277,7 +275,7 @@ class HeldStore:
             "uid": system.getuid(),
             "destination": self._destination,
             "run": run,
-            "scan": scan,
+            "scan": None if scan is None else asdict(scan),
         }
         first = json.dumps(header, separators=(",", ":")).encode() + b"\n"
         system.makedirs(self._directory, PRIVATE_DIRECTORY)
@@ -610,7 +608,7 @@ class HeldStore:
             segment.size > 0 and self._system.pread(segment.fd, 1, segment.size - 1) != b"\n"
         )
 
-    def import_lines(self, run: str, lines: Iterable[bytes], scan: Scan | None) -> int:
+    def import_lines(self, run: str, lines: Iterable[bytes], scan: Position | None) -> int:
         """
         Take lines recovered from elsewhere, all or none; doing it again adds nothing.
 
@@ -735,13 +733,10 @@ def _own_line(data: bytes) -> dict[str, object] | None:
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else None
 
 
-def _scan_of(value: object) -> Scan | None:
+def _scan_of(value: object) -> Position | None:
     if not isinstance(value, dict):
         return None
-    found: Scan = {}
-    for key in ("dev", "ino", "offset"):
-        number = value.get(key)
-        if not isinstance(number, int):
-            return None
-        found[key] = number
-    return found
+    dev, ino, offset = (value.get(key) for key in ("dev", "ino", "offset"))
+    if isinstance(dev, int) and isinstance(ino, int) and isinstance(offset, int):
+        return Position(dev, ino, offset)
+    return None

@@ -41,7 +41,7 @@ class Meter:
         self.last_error = error
 
     def percentile(self, share: float) -> float | None:
-        """Return an upper bound, in seconds, for *share* (0 to 1) of the attempts; None without any."""
+        """Return a bound in seconds that a *share* (0 to 1) of the attempts kept; None without any."""
         buckets = list(self.buckets)
         wanted = share * sum(buckets)
         seen = 0

@@ -9,6 +9,7 @@ says `Unknown`; it must never guess in its own favour.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -77,17 +78,28 @@ def outcome_of(answer: object, size: int) -> Outcome:
     them, believing it may lose them.
     """
     if isinstance(answer, Delivered):
-        if answer.prefix is None or 0 <= answer.prefix <= size:
+        prefix = answer.prefix
+        if prefix is None or (isinstance(prefix, int) and 0 <= prefix <= size):
             return answer
-        return Retryable(f"tier claims {answer.prefix} of {size} lines")
+        return Retryable(f"tier claims {prefix} of {size} lines")
     if isinstance(answer, Partial):
         seen = set(answer.indices)
-        if len(seen) == len(answer.indices) and seen <= set(range(size)):
-            return answer
-        return Retryable(f"tier claims lines that are not in a batch of {size}")
+        if len(seen) != len(answer.indices) or not seen <= set(range(size)):
+            return Retryable(f"tier claims lines that are not in a batch of {size}")
+        if isinstance(answer.rest, Retryable | Permanent | Unknown):
+            return Partial(answer.indices, _plain(answer.rest))
+        return Partial(answer.indices, Retryable(f"tier says {answer.rest!r:.80} of the others"))
     if isinstance(answer, Retryable | Permanent | Unknown):
-        return answer
+        return _plain(answer)
     return Retryable(f"tier answered {type(answer).__name__}, which is no outcome")
+
+
+def _plain(answer: Retryable | Permanent | Unknown) -> Retryable | Permanent | Unknown:
+    """Return *answer* with a time to wait that one can wait for."""
+    after = answer.after if isinstance(answer, Retryable) else None
+    if after is None or (isinstance(after, int | float) and 0 <= after < math.inf):
+        return answer
+    return Retryable(answer.error)
 
 
 def outcome_of_error(error: BaseException) -> Outcome:

@@ -151,7 +151,8 @@ class Plan:
                 failed. An impatient delivery gives up instead and never waits
                 for a back-off: replay and draining at exit want to know now.
         """
-        return Delivery(self, size, tuple(range(len(self.tiers)) if tiers is None else tiers), patient)
+        allowed = range(len(self.tiers)) if tiers is None else tiers
+        return Delivery(self, size, tuple(allowed), patient)
 
     def available(self, tier: int, now: float) -> bool:
         """Return whether *tier* may be tried at *now*."""
@@ -167,14 +168,13 @@ class Plan:
         """Note that a call on *tier* was abandoned and may still be running."""
         self.tiers[tier].busy = True
 
-    def late(self, tier: int, outcome: Outcome, now: float) -> None:
+    def late(self, tier: int, outcome: Outcome) -> None:
         """Take in the answer of an abandoned call: the tier is free again."""
         health = self.tiers[tier]
         health.busy = False
+        # A late failure is none of its own: the call counted as one when it was abandoned.
         if isinstance(outcome, Delivered | Partial):
             health.breaker.succeeded()
-        else:
-            health.breaker.failed(now)
 
 
 class Delivery:
@@ -250,7 +250,7 @@ class Delivery:
         health = self._plan.tiers[tier]
         before = len(self.left)
         rest = self._settle(tier, outcome)
-        answer = Answer.TAKEN if rest is None else _ANSWERS[type(rest)]
+        answer = Answer.TAKEN if rest is None else _answer(rest)
         self._attempts += 1
         if answer is Answer.UNKNOWN or (answer is Answer.RETRYABLE and len(self.left) == before):
             health.breaker.failed(now)
@@ -283,7 +283,7 @@ class Delivery:
                 taken = left if prefix is None else left[:prefix]
                 self.left = () if prefix is None else left[prefix:]
                 rest: Retryable | Permanent | Unknown | None = (
-                    Retryable("only a part was taken") if len(self.left) else None
+                    Retryable("only a part was taken") if self.left else None
                 )
             case Partial(indices, rest):
                 # A tier sees positions in what it was given; map them back.
@@ -293,7 +293,7 @@ class Delivery:
                 rest = rest if self.left else None
             case _:
                 return outcome
-        if len(taken):
+        if taken:
             self.settled.append(Settled(tier, taken, self.suspect))
         return rest
 
@@ -307,8 +307,8 @@ class Delivery:
         return min(waits, default=0.0)
 
 
-_ANSWERS: Final[dict[type, Answer]] = {
-    Retryable: Answer.RETRYABLE,
-    Permanent: Answer.PERMANENT,
-    Unknown: Answer.UNKNOWN,
-}
+def _answer(rest: Retryable | Permanent | Unknown) -> Answer:
+    # Not by the exact type: a tier may have outcomes of its own, made from these.
+    if isinstance(rest, Retryable):
+        return Answer.RETRYABLE
+    return Answer.PERMANENT if isinstance(rest, Permanent) else Answer.UNKNOWN

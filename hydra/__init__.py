@@ -14,8 +14,8 @@ from ._installation import check as _check
 
 _check()
 
-from .config import Destination, Settings  # noqa: E402 - the check must come first
-from .core import (  # noqa: E402
+from .config import Destination, Settings
+from .core import (
     ConfigurationError,
     HydraError,
     HydraLoggerException,
@@ -23,7 +23,7 @@ from .core import (  # noqa: E402
     context,
     lazy,
 )
-from .engine import (  # noqa: E402
+from .engine import (
     DROPPED,
     FILTERED,
     QUEUED,
@@ -32,7 +32,7 @@ from .engine import (  # noqa: E402
     Receipt,
     Settlement,
 )
-from .logger import (  # noqa: E402
+from .logger import (
     Logger,
     aclose,
     aflush,
@@ -55,7 +55,7 @@ from .logger import (  # noqa: E402
     warn,
     warning,
 )
-from .metrics import Stats  # noqa: E402
+from .metrics import Stats
 
 __all__ = [
     "DROPPED",
@@ -100,7 +100,7 @@ __all__ = [
 
 def __getattr__(name: str) -> str:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - rarely asked, slow to import
+        from importlib.metadata import version
 
         return version("hydra-log")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

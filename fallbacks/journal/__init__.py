@@ -8,7 +8,6 @@ looks without touching. `frames` is the format.
 
 from __future__ import annotations
 
-from .frames import Position
 from .journal import Journal, JournalFull, JournalStatistics
 from .recovery import Recovered, Refusals, SegmentFacts, adopt, inspect
 from .segment import Entry, Segment
@@ -18,7 +17,6 @@ __all__ = [
     "Journal",
     "JournalFull",
     "JournalStatistics",
-    "Position",
     "Recovered",
     "Refusals",
     "Segment",

@@ -19,6 +19,8 @@ from enum import Enum
 from typing import Final, TypeAlias
 from zlib import crc32
 
+from ..position import Position
+
 VERSION: Final = 1
 MAGIC: Final = b"\nJ1 "
 LONGEST: Final = 4 * 1024 * 1024
@@ -50,15 +52,6 @@ class Frame:
     payload: bytes
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a destination's file: all bytes before *offset* are known to be there."""
-
-    dev: int
-    ino: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +129,7 @@ def encode_ack(destination: str, position: Position | None, ids: Iterable[bytes]
     Raises:
         ValueError: If an id has another form.
     """
-    place = "-" if position is None else f"{position.dev}:{position.ino}:{position.offset}"
-    head = f"{destination} {place} ".encode()
+    head = _ack_head(destination, position)
     targets = [
         b"%b:%d" % (r.stream, r.first)
         if r.first == r.last
@@ -148,6 +140,16 @@ def encode_ack(destination: str, position: Position | None, ids: Iterable[bytes]
         encode_frame(FrameKind.ACKNOWLEDGEMENT, head + b",".join(targets[at : at + _ACK_TARGETS]))
         for at in range(0, len(targets), _ACK_TARGETS)
     ]
+
+
+def encode_place(destination: str, position: Position) -> bytes:
+    """Return the frame that acknowledges nothing, but says how far the destination's file reaches."""
+    return encode_frame(FrameKind.ACKNOWLEDGEMENT, _ack_head(destination, position))
+
+
+def _ack_head(destination: str, position: Position | None) -> bytes:
+    place = "-" if position is None else f"{position.dev}:{position.ino}:{position.offset}"
+    return f"{destination} {place} ".encode()
 
 
 def ranges_of(ids: Iterable[bytes]) -> list[Range]:
@@ -329,7 +331,10 @@ class Scan:
         head = window[at - base : at - base + _LONGEST_HEAD]
         stop = head.find(MAGIC, 1)
         written = head if stop < 0 else head[:stop]
-        if _PARTIAL_HEAD.match(written.rstrip(b"\0") if stop < 0 else written.rstrip(_EMPTY)):
+        # A copy that death cut short need not have gone from front to back: a
+        # frame holds no NUL, so where there is one nothing has been written yet.
+        written, hole, _ = written.partition(b"\0")
+        if hole or _PARTIAL_HEAD.match(written if stop < 0 else written.rstrip(_EMPTY)):
             self.torn += 1
             return at + (len(head) if stop < 0 else stop)
         self.bad += 1
@@ -344,7 +349,7 @@ class Scan:
         if following >= 0:
             self.torn += 1
             return base + following
-        if len(body) < end - start or body.endswith(b"\0"):
+        if len(body) < end - start or b"\0" in body:
             self.torn += 1
         else:
             self.bad += 1
@@ -355,7 +360,9 @@ class Scan:
         junk = skipped.strip(_EMPTY)
         if not junk or self._broken:
             return
-        if last and (b"\n" + junk) in (MAGIC[:2], MAGIC[:3]):
+        # Behind NULs it is the end of a frame whose beginning was never written.
+        unwritten = skipped.lstrip(b"\n").startswith(b"\0")
+        if unwritten or (last and (b"\n" + junk) in (MAGIC[:2], MAGIC[:3])):
             self.torn += 1
         else:
             self.bad += 1

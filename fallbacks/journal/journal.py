@@ -17,11 +17,12 @@ import errno
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from ..position import Position
 from ..system import (
     PRIVATE_DIRECTORY,
     SYSTEM,
@@ -34,11 +35,11 @@ from .frames import (
     LONGEST,
     FrameKind,
     Header,
-    Position,
     Scan,
     decode_record,
     encode_ack,
     encode_header,
+    encode_place,
     encode_record,
 )
 from .segment import Segment, SegmentFull, create_segment
@@ -94,6 +95,8 @@ class Journal:
         destinations: The names of all destinations.
         quota: Bytes that all segments together may have.
         segment_bytes: Bytes of one segment.
+        positions: How far the destinations' files reached when the run began;
+            recovery need not look for this run's lines before that.
         system: Where the files are.
 
     Raises:
@@ -109,6 +112,7 @@ class Journal:
         destinations: Sequence[str],
         quota: int = QUOTA,
         segment_bytes: int = SEGMENT_BYTES,
+        positions: Mapping[str, Position] | None = None,
         system: System = SYSTEM,
     ) -> None:
         for name in destinations:
@@ -122,6 +126,7 @@ class Journal:
         self._run = run
         self._destinations = tuple(destinations)
         self._segment_bytes = segment_bytes
+        self._positions = dict(positions or {})
         self._system = system
         self._segments: dict[int, Segment] = {}
         self._current: Segment | None = None
@@ -217,7 +222,11 @@ class Journal:
             segment=number,
             destinations=self._destinations,
         )
-        frame = encode_header(header)
+        # Each segment says where to look, because those before it may be gone; an
+        # older position is as good as a newer one, only farther from the end.
+        frame = encode_header(header) + b"".join(
+            encode_place(name, place) for name, place in self._positions.copy().items()
+        )
         capacity = max(self._segment_bytes, size + len(frame))
         if self._bytes() + capacity > self.quota:
             raise JournalFull(
@@ -275,6 +284,8 @@ class Journal:
         """
         if self._current is None:
             return
+        if position is not None:
+            self._positions[destination] = position
         for frame in encode_ack(destination, position, ids):
             self._append_note(frame)
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from stat import S_ISREG
 from typing import Final
 
+from ..position import Position
 from ..system import (
     O_CLOEXEC,
     O_NOFOLLOW,
@@ -38,7 +39,6 @@ from .frames import (
     Acknowledgement,
     FrameKind,
     Header,
-    Position,
     Scan,
     decode_ack,
     decode_header,
@@ -190,7 +190,7 @@ class Recovered:
 
     run: str
     pending: dict[str, list[bytes]]
-    scan: dict[str, dict[str, int] | None]
+    scan: dict[str, Position | None]
     torn: int
     bad: int
     segments: tuple[str, ...]
@@ -383,7 +383,7 @@ def _adopt_run(
     recovered = Recovered(
         run=run,
         pending={name: [line for _, line in found] for name, found in wanted.items()},
-        scan={name: _hint(contents.positions.get(name)) for name in wanted},
+        scan={name: contents.positions.get(name) for name in wanted},
         torn=contents.torn,
         bad=contents.bad,
         segments=tuple(item.path for item in held),
@@ -430,12 +430,6 @@ def _take_all(
             return False
         held[-1] = _Held(path, fd, damaged=contents.bad > bad)
     return True
-
-
-def _hint(position: Position | None) -> dict[str, int] | None:
-    if position is None:
-        return None
-    return {"dev": position.dev, "ino": position.ino, "offset": position.offset}
 
 
 @dataclass(frozen=True, slots=True)

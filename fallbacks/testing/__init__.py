@@ -1,0 +1,3 @@
+"""
+What tests of tiers need: a clock, a tier and a file system that fail on demand.
+"""

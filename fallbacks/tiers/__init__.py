@@ -7,7 +7,6 @@ asynchronous tiers load what they need at their first write.
 
 from __future__ import annotations
 
-from ._scan import Position
 from .async_file import AsyncFileTier
 from .callable import AsyncCallableTier, CallableTier, tier_from
 from .file import FileTier
@@ -20,7 +19,6 @@ __all__ = [
     "CallableTier",
     "FileTier",
     "MemoryTier",
-    "Position",
     "StreamTier",
     "tier_from",
 ]

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ..position import Position
 from ..system import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, FileFacts, System
 from ._lines import NEWLINE
 
@@ -22,22 +22,6 @@ BLOCK: Final = 1 << 20
 
 Identify: TypeAlias = Callable[[bytes], bytes | None]
 """Returns the id of a line (newline included), or None when it has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """
-    A place in one file: nothing that its writer wrote later stands before it.
-
-    Args:
-        dev: Device of the file.
-        ino: Inode of the file.
-        offset: Bytes from its start.
-    """
-
-    dev: int
-    ino: int
-    offset: int
 
 
 def scan_file(

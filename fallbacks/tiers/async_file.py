@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ..batch import Batch
 from ..outcomes import DELIVERED, Outcome, Retryable
+from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
 from ._lines import Render, render_lines
-from ._scan import Identify, Position, scan_file
+from ._scan import Identify, scan_file
 from ._target import Target
 
 if TYPE_CHECKING:

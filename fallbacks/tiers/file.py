@@ -15,10 +15,11 @@ from collections.abc import Set as AbstractSet
 
 from ..batch import Batch
 from ..outcomes import DELIVERED, Outcome, Retryable
+from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System, write_all
 from ..tier import Kind
 from ._lines import Render, render_lines
-from ._scan import Identify, Position, scan_file
+from ._scan import Identify, scan_file
 from ._target import Target
 
 

@@ -123,6 +123,14 @@ class StreamTier:
             self._recover(error)
         return written
 
+    def has_room(self) -> bool:
+        """Return whether a write would be taken now, at least in part. Any thread may ask."""
+        try:
+            return self._system.wait_writable(self._number, 0.0)
+        except (OSError, ValueError):
+            # Closed, or a number that cannot be asked for: the write will tell.
+            return True
+
     def close(self) -> None:
         """Close the descriptor of our own, if there is one. Idempotent; `write` reopens."""
         self._ways = ()

@@ -184,6 +184,19 @@ def _unsafe(found: os.stat_result, uid: int | None, what: str) -> str | None:
 
 
 def _write(path: str) -> None:
+    nameless = getattr(os, "O_TMPFILE", 0)
+    if nameless:
+        # A file without a name: a process killed at this point leaves nothing behind.
+        try:
+            descriptor = os.open(os.path.dirname(path), os.O_WRONLY | nameless, 0o600)
+        except OSError:
+            """This file system has none; or the attempt below fails in its own words."""
+        else:
+            try:
+                os.write(descriptor, b"hydra")
+            finally:
+                os.close(descriptor)
+            return
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(path, flags, 0o600)

@@ -6,8 +6,15 @@ from __future__ import annotations
 
 from ._engine import ENGINE, Engine, Routes
 from ._receipts import (
-    DROPPED, FILTERED, QUEUED, SAMPLED, Durability, OwnReceipt, Receipt, Settlement,
-)  # fmt: skip
+    DROPPED,
+    FILTERED,
+    QUEUED,
+    SAMPLED,
+    Durability,
+    OwnReceipt,
+    Receipt,
+    Settlement,
+)
 from ._run import Run
 from ._stream import Stream
 

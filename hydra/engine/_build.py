@@ -13,6 +13,7 @@ from fallbacks.chain import Chain
 from fallbacks.clock import SYSTEM_CLOCK, Clock
 from fallbacks.held import HeldStore
 from fallbacks.journal import Journal
+from fallbacks.position import Position
 from fallbacks.retry import Retry
 from fallbacks.system import SYSTEM, System
 
@@ -99,7 +100,22 @@ def _destinations(settings: Settings) -> list[DestinationSettings]:
     return list(found.values())
 
 
-def _no_hint() -> dict[str, int] | None:
+def _ends(run: Run) -> dict[str, Position]:
+    """Return how far the destinations' files reach now, before this run writes to them."""
+    ends: dict[str, Position] = {}
+    for name, destination in run.destinations.items():
+        if destination.type != "file" or destination.path is None:
+            continue
+        try:
+            facts = run.system.stat(destination.path)
+        except OSError:
+            # It is not there yet, or the first write will say what is wrong with it.
+            continue
+        ends[name] = Position(facts.st_dev, facts.st_ino, facts.st_size)
+    return ends
+
+
+def _no_hint() -> Position | None:
     return None
 
 
@@ -159,6 +175,7 @@ class _Places:
             destinations=names,
             quota=settings.journal.quota,
             segment_bytes=settings.journal.segment,
+            positions=_ends(run),
             system=run.system,
         )
 
@@ -238,7 +255,7 @@ def _service(
 
 
 def warn(said: str) -> None:
-    """Warn once about *said*; a filter that turns warnings into errors does not reach the caller."""
+    """Warn about *said* once; a filter that makes warnings errors does not reach the caller."""
     try:
         warnings.warn(said, HydraWarning, stacklevel=2)
     except HydraWarning:

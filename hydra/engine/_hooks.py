@@ -77,7 +77,7 @@ def install_signal_handlers(engine: Engine) -> None:
     Handlers that were there before are called afterwards. Off the main thread
     nothing is installed: Python does not allow it.
     """
-    import signal  # noqa: PLC0415
+    import signal
 
     def handle(number: int, frame: FrameType | None) -> None:
         run = engine.run

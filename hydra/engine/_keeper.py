@@ -22,7 +22,8 @@ from ._waiting import running_loop
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fallbacks.journal import Journal, Position, Segment
+    from fallbacks.journal import Journal, Segment
+    from fallbacks.position import Position
 
     from ..queue import Entry
 

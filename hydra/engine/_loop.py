@@ -13,7 +13,10 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
+
+from fallbacks.tier import AsyncTier, is_async
 
 from ._service import LINGER, Mode
 from ._waiting import loop_seen
@@ -24,10 +27,16 @@ if TYPE_CHECKING:
     import anyio
     import anyio.abc
 
+    from fallbacks.meter import Meter
+    from fallbacks.tier import Tier
+
     from ._service import Service
 
 # Seconds between attempts to get a ticket that a helping caller holds.
 _TICKET_EVERY: Final = 0.001
+
+# Seconds that an async tier gets to close.
+_CLOSE: Final = 1.0
 
 
 class EngineLoop:
@@ -42,17 +51,22 @@ class EngineLoop:
         self._draining = draining
         self._ready = False
         self._starting = False
+        self._stopped = False
         self._arrivals: deque[Service] = deque()
+        self._waiting: deque[Service] = deque()
+        self._served: set[Service] = set()
         self._call_soon: Callable[[Callable[[], object]], object] | None = None
         self._stop: anyio.Event | None = None
         self._event: anyio.Event | None = None
 
     def wants(self, service: Service) -> bool:
         """Return whether *service* should move here now; starts the loop if it is needed."""
-        if self.failure is not None or not (self.required or loop_seen()):
+        if self.failure is not None or self._stopped or not (self.required or loop_seen()):
             return False
-        if not self._ready and not self._starting:
-            self._start(service)
+        if not self._ready:
+            self._waiting.append(service)
+            if not self._starting:
+                self._start()
         return self._ready
 
     def take_over(self, service: Service) -> None:
@@ -64,13 +78,14 @@ class EngineLoop:
 
     def stop(self) -> None:
         """End the loop and its thread, after the tasks have nothing left to do."""
+        # First the mark: a loop that is just being started reads it when it is ready.
+        self._stopped = True
         self.call(self._set_stop)
 
-    def _start(self, waiting: Service) -> None:
-        import threading  # noqa: PLC0415 - loaded already wherever an event loop runs
+    def _start(self) -> None:
+        import threading
 
         self._starting = True
-        self._waiting = waiting
         try:
             threading.Thread(target=self._main, name="hydra-loop", daemon=True).start()
         except RuntimeError as error:
@@ -80,7 +95,7 @@ class EngineLoop:
         self.ident = get_ident()
         self._draining.add(self.ident)
         try:
-            import anyio  # noqa: PLC0415
+            import anyio
 
             options: dict[str, Any] = {"use_uvloop": _has_uvloop()}
             anyio.run(self._serve_all, backend="asyncio", backend_options=options)
@@ -93,11 +108,14 @@ class EngineLoop:
             self._starting = False
             while self._arrivals:
                 self._arrivals.popleft().return_to_thread()
+            for service in list(self._served):
+                service.loop_ended(self)
+            self._ring_waiting()
 
     async def _serve_all(self) -> None:
-        import asyncio  # noqa: PLC0415
+        import asyncio
 
-        import anyio  # noqa: PLC0415
+        import anyio
 
         loop = asyncio.get_running_loop()
         self._call_soon = loop.call_soon_threadsafe
@@ -106,16 +124,28 @@ class EngineLoop:
         async with anyio.create_task_group() as calls:
             async with anyio.create_task_group() as tasks:
                 self._ready = True
-                self._waiting.queue.ring()
+                if self._stopped:
+                    self._stop.set()
+                self._ring_waiting()
                 while not self._stop.is_set():
                     while self._arrivals:
                         tasks.start_soon(self._serve, self._arrivals.popleft(), calls)
                     await self._event.wait()
                     self._event = anyio.Event()
                 tasks.cancel_scope.cancel()
-            calls.cancel_scope.cancel()
+            for service in list(self._served):
+                await _close_tiers(service, calls)
+            # Each once, and not by the scope of the group, which would cancel again
+            # in every round of the loop for as long as a sink ignores it.
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+    def _ring_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().queue.ring()
 
     async def _serve(self, service: Service, calls: anyio.abc.TaskGroup) -> None:
+        self._served.add(service)
         try:
             await _Task(self, service).serve(calls)
         except Exception:
@@ -147,7 +177,7 @@ class _Task:
     """One writer served as a task: the same life as `Service._serve`, with awaits."""
 
     def __init__(self, loop: EngineLoop, service: Service) -> None:
-        import anyio  # noqa: PLC0415
+        import anyio
 
         self._anyio = anyio
         self._loop = loop
@@ -163,6 +193,9 @@ class _Task:
             service.return_to_thread()
 
     def _set(self) -> None:
+        # Here, and not where the task wakes up: it may be in the middle of a long
+        # drain, and what a ring tells is whether the loop lives.
+        self._service.heard()
         self._bell.set()
 
     async def serve(self, calls: anyio.abc.TaskGroup) -> None:
@@ -196,12 +229,16 @@ class _Task:
         if alive and service.prepare_close():
             alive = await self._drain(calls, patient=False, final=True)
         if alive:
+            section = service.chain.ticket.enter(inf)
+            await _close_tiers(service, calls)
+            alive = service.chain.ticket.leave(section)
+        if alive:
             service.close_with_ticket()
 
     async def _drain(
         self, calls: anyio.abc.TaskGroup, *, patient: bool, final: bool = False
     ) -> bool:
-        from fallbacks import aio  # noqa: PLC0415
+        from fallbacks import aio
 
         writer, chain = self._service.writer, self._service.chain
         while (job := writer.next_job(None, patient=patient, replay=not final)) is not None:
@@ -220,11 +257,38 @@ class _Task:
         return bool(rung)
 
 
+async def _close_tiers(service: Service, calls: anyio.abc.TaskGroup) -> None:
+    """Close the async tiers of *service*, once; one that takes too long is left behind."""
+    import anyio
+
+    if service.async_closed:
+        return
+    service.async_closed = True
+    chain = service.chain
+    for tier, meter in zip(chain.tiers, chain.meters, strict=True):
+        if is_async(tier):
+            done = anyio.Event()
+            calls.start_soon(_close_tier, tier, meter, done)
+            with anyio.move_on_after(_CLOSE):
+                await done.wait()
+
+
+async def _close_tier(tier: Tier, meter: Meter, done: anyio.Event) -> None:
+    assert isinstance(tier, AsyncTier)
+    try:
+        await tier.aclose()
+    except BaseException as error:
+        # As for its write: whatever a sink raises is its own affair.
+        meter.fail(error)
+    finally:
+        done.set()
+
+
 def _has_uvloop() -> bool:
     if sys.platform == "win32":
         return False
     try:
-        import uvloop  # noqa: F401, PLC0415
+        import uvloop  # noqa: F401
     except ImportError:
         return False
     return True

@@ -176,7 +176,7 @@ class Run:
     def secure(
         self, entry: Entry, writers: tuple[Writer, ...], began: float, *, critical: bool
     ) -> Receipt:
-        """Do for a guaranteed record, queued at *began*, what its level promises; return its receipt."""
+        """Do what the level of a guaranteed record promises; *began* is when it was queued."""
         if entry.segment is not None:
             if not critical:
                 return OwnReceipt(entry, writers)
@@ -186,12 +186,13 @@ class Run:
                 self._wait_until(lambda: entry.durable, entry, deadline)
             return OwnReceipt(entry, writers, deadline)
         patient = self.may_wait()
+        timeout = self._queue_settings(writers[0].name).block_timeout
         for writer in writers:
-            self.services[writer.name].help(wait=patient)
+            left = max(0.0, began + timeout - monotonic())
+            self.services[writer.name].help(wait=patient, seconds=left)
         if patient and not entry.settled:
             for writer in writers:
                 writer.hurry()
-            timeout = self._queue_settings(writers[0].name).block_timeout
             self._wait_until(lambda: entry.settled, entry, began + timeout)
         return OwnReceipt(entry, writers)
 

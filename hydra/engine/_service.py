@@ -16,9 +16,9 @@ another one, which goes on with the same job.
 from __future__ import annotations
 
 import math
-from _thread import get_ident, start_new_thread
+from _thread import allocate_lock, get_ident, start_new_thread
 from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fallbacks.chain import Chain
+    from fallbacks.meter import Meter
+    from fallbacks.position import Position
 
     from ._loop import EngineLoop
     from ._watchdog import Watchdog
@@ -47,7 +49,20 @@ LINGER: Final = 0.005
 # Seconds between two looks at a loop that is being started; it rings when it is ready.
 _LOOP_START: Final = 1.0
 
+# Seconds for which the end of a destination is tried against a holder that does not let go.
+_SEIZE: Final = 1.0
+
+# More lines than this are not rendered on a caller's event loop for the sake of one.
+_INSTANT: Final = 200
+
+# Seconds for which a call after the close may wait for a console.
+_DIRECT: Final = 1.0
+
+# Seconds that a sink gets to close; one that takes longer is left to do so alone.
+_LET_GO: Final = 0.5
+
 STALLED: Final = "no answer within its deadline"
+LOOP_ENDED: Final = "its event loop has ended"
 AT_EXIT: Final = "interrupted by the end of the process"
 
 
@@ -100,8 +115,12 @@ class Service:
         self.predecessor: Service | None = None
         self.on_closed: Callable[[], object] = lambda: None
         self._safe = safe
-        self._instant = tuple(i for i in safe if isinstance(chain.tiers[i], StreamTier))
-        self._loop_only = loop_only
+        # A caller helps only where it can reach the destination itself. Its fallbacks
+        # are for when that fails, not for when it must be left to another thread.
+        own = set(safe) & set(chain.primaries)
+        self._helpful = safe if own else ()
+        self._instant = tuple(i for i in own if isinstance(chain.tiers[i], StreamTier))
+        self._async_only = self._loop_only = loop_only
         self._hear_by = math.inf
         self._watchdog = watchdog
         self._draining = draining
@@ -112,6 +131,8 @@ class Service:
         self._closed = False
         self._helped = False
         self._holding = False
+        self.async_closed = False
+        """Whether the async tiers were closed; set on the loop."""
         self._enter(Mode.NEW)
 
     # -- ringing
@@ -134,7 +155,7 @@ class Service:
             if self.closing:
                 self.seize()
             else:
-                self.help()
+                self._drain_here(self._safe, math.inf)
 
     def _ring_thread(self) -> None:
         self.queue.idle = False
@@ -144,7 +165,7 @@ class Service:
         self._bell.ring()
 
     def _ring_direct(self) -> None:
-        self.help(final=True)
+        self.help(final=True, seconds=_DIRECT if running_loop() is None else 0.0)
 
     # -- what the engine's loop asks
 
@@ -155,11 +176,13 @@ class Service:
 
     def rung(self) -> None:
         """Note that the task was rung: a loop that does not hear it hangs."""
-        self._hear_by = monotonic() + self.chain.plan.tiers[0].seconds
+        if self._hear_by == math.inf:
+            # The first ring counts; further ones must not put the deadline off.
+            self._hear_by = monotonic() + self.chain.plan.tiers[0].seconds
         self._watchdog.watch(self)
 
     def heard(self) -> None:
-        """Note that the task is awake."""
+        """Note that the loop is alive; called on it."""
         self._hear_by = math.inf
         self._watchdog.watch(self)
 
@@ -167,6 +190,20 @@ class Service:
         """Leave the loop, which has ended or failed."""
         self._enter(Mode.NEW)
         if self.queue.entries or self.closing:
+            self.queue.ring()
+
+    def loop_ended(self, loop: EngineLoop) -> None:
+        """Go on without *loop*, if it was still serving this."""
+        if self.mode is Mode.LOOP and self.loop is loop:
+            self.rescue(LOOP_ENDED)
+
+    def _loop_is_back(self, loop: EngineLoop) -> None:
+        """On a loop that hung and does no longer: have it serve this again."""
+        if self._closed:
+            return
+        self.loop = loop
+        self._loop_only = self._async_only
+        if self.mode is not Mode.LOOP:
             self.queue.ring()
 
     def _enter(self, mode: Mode) -> None:
@@ -184,23 +221,46 @@ class Service:
 
     # -- helping
 
-    def help(self, *, final: bool = False, wait: bool = True) -> bool:
+    def help(
+        self, *, final: bool = False, wait: bool = True, seconds: float = math.inf
+    ) -> bool:
         """
         Drain on the calling thread, if nobody else is draining.
 
         Args:
             final: Whether what no tier takes is dropped instead of kept.
             wait: Whether tiers may wait for room; on an event loop they may not,
-                and only consoles are tried.
+                and only a console is tried, once.
+            seconds: How long to wait for a console at most, and to go on draining
+                what others add meanwhile.
 
         Returns:
             Whether the queue was found empty in the end. False also when this
             call interrupted a drain (a signal handler): that one will find the
             new line when it goes on.
         """
+        if final:
+            return self._drain_here(self._safe, seconds, final=True)
+        if wait:
+            return self._drain_here(self._helpful, seconds)
+        if len(self.queue.entries) > _INSTANT or not self._has_room():
+            return False
+        return self._drain_here(self._instant, 0.0)
+
+    def _has_room(self) -> bool:
+        """Return whether the console takes anything now: a refusal would count as its failure."""
+        tiers = self.chain.tiers
+        return any(
+            isinstance(tier := tiers[index], StreamTier) and tier.has_room()
+            for index in self._instant
+        )
+
+    def _drain_here(
+        self, tiers: tuple[int, ...], seconds: float, *, final: bool = False
+    ) -> bool:
         ticket, queue = self.chain.ticket, self.queue
-        tiers = self._safe if wait else self._instant
         ident = get_ident()
+        until = math.inf if final else monotonic() + seconds
         while queue.entries and tiers and ident not in self._draining:
             if not ticket.acquire(0):
                 return False
@@ -209,16 +269,23 @@ class Service:
             self._helped = True
             held = True
             try:
-                with _at_once(self.chain, tiers) if not wait else nullcontext():
-                    held = self._drain(tiers, patient=False, replay=False, final=final)
+                with _within(self.chain, tiers, seconds):
+                    held = self._drain(
+                        tiers, patient=False, replay=False, final=final, until=until
+                    )
                 if final and held:
                     self.writer.abandon_rest()
             finally:
                 self._draining.discard(ident)
                 if held:
+                    job = self.writer.job
+                    if job is not None:
+                        # An exception, out of a signal handler for one, came between
+                        # the beginning of a job and its end.
+                        self.writer.finish(job, final=final)
                     self._helped = False
                     ticket.release()
-            if not held or len(queue.entries) >= before:
+            if not held or len(queue.entries) >= before or monotonic() >= until:
                 break
         return not queue.entries
 
@@ -326,14 +393,24 @@ class Service:
             former.wait_closed(former.chain.plan.tiers[0].seconds)
 
     def _drain(
-        self, tiers: tuple[int, ...], *, patient: bool, replay: bool = True, final: bool = False
+        self,
+        tiers: tuple[int, ...],
+        *,
+        patient: bool,
+        replay: bool = True,
+        final: bool = False,
+        until: float = math.inf,
     ) -> bool:
-        """Run jobs until there are none; return False when the ticket was stolen meanwhile."""
+        """
+        Run jobs until there are none; return False when the ticket was stolen meanwhile.
+
+        None is begun after *until*, but the first.
+        """
         writer, chain = self.writer, self.chain
         while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
             if not chain.run(job.delivery, job.batch, self._pause):
                 return False
-            if not writer.finish(job, final=final):
+            if not writer.finish(job, final=final) or monotonic() >= until:
                 break
         return True
 
@@ -362,7 +439,7 @@ class Service:
                 self.writer.adopted += store.adopt()
             self.queue.ring()
 
-    def take_over(self, run: str, lines: list[bytes], scan: dict[str, int] | None) -> None:
+    def take_over(self, run: str, lines: list[bytes], scan: Position | None) -> None:
         """
         Put *lines* that the journal of a dead *run* still had into the store.
 
@@ -397,29 +474,46 @@ class Service:
         """Whether there is anything for a watchdog to look at."""
         return not self.queue.idle or self.chain.ticket.held
 
-    def rescue(self) -> None:
+    def rescue(self, reason: str = STALLED) -> None:
         """Steal the ticket from a holder whose deadline has passed, and go on without it."""
-        if self.mode is Mode.LOOP:
-            # It is the loop that hangs. Threads serve this destination from now on.
+        loop = self.loop
+        if self.mode is Mode.LOOP and loop is not None:
+            # It is the loop that hangs. Threads serve this destination until it is back.
             self.loop, self._hear_by = None, math.inf
+            loop.call(lambda: self._loop_is_back(loop))
             if not self.chain.ticket.held:
                 self.return_to_thread()
-        if not self.chain.expire(STALLED):
+        if not self.chain.expire(reason):
             return
+        # The watchdog itself must not get into the next tier: it may hang as well.
         if not self._helped:
             self._enter(Mode.THREAD)
             self.queue.idle = False
-            try:
-                start_new_thread(self._main, (True,))
-            except RuntimeError:
-                self._enter(Mode.NEW)
-            else:
+            if self._start_thread(self._main, True):
                 return
-        # It was a caller that hung in a helping hand, or there are no threads to be had.
+            self._enter(Mode.NEW)
+        elif self._start_thread(self._finish_for_helper):
+            return
+        self._finish_for_helper()
+
+    def _start_thread(self, work: Callable[..., object], *args: object) -> bool:
+        try:
+            start_new_thread(work, args)
+        except RuntimeError:
+            return False
+        return True
+
+    def _finish_for_helper(self) -> None:
+        """Finish the job of a caller that hung in a helping hand, and ring for the rest."""
+        ident = get_ident()
+        self._draining.add(ident)
         self._helped = False
-        if self._finish_job(self._safe):
-            self.chain.ticket.release()
-            self.queue.ring()
+        try:
+            if self._finish_job(self._safe):
+                self.chain.ticket.release()
+                self.queue.ring()
+        finally:
+            self._draining.discard(ident)
 
     # -- the end
 
@@ -429,15 +523,47 @@ class Service:
             self.queue.ring()
 
     def let_go(self) -> None:
-        """Close descriptors after the close; a later record opens them again."""
-        with self._ticket():
-            for tier, meter in zip(self.chain.tiers, self.chain.meters, strict=True):
+        """
+        Close descriptors after the close; a later record opens them again.
+
+        A holder or a sink that does not let go in time is left behind.
+        """
+        chain = self.chain
+        for index, tier in enumerate(chain.tiers):
+            # A sink that is still busy with an abandoned call is not touched.
+            foreign = index not in self._safe and not chain.plan.tiers[index].busy
+            if foreign and isinstance(tier, SyncTier):
+                self._close_foreign(tier, chain.meters[index])
+        if not chain.ticket.acquire(_LET_GO):
+            return
+        try:
+            for index in self._safe:
+                tier = chain.tiers[index]
                 if isinstance(tier, SyncTier):
                     try:
                         tier.close()
                     except Exception as error:
-                        meter.fail(error)
+                        chain.meters[index].fail(error)
+        finally:
+            chain.ticket.release()
         self.help(final=True)
+
+    def _close_foreign(self, tier: SyncTier, meter: Meter) -> None:
+        done = allocate_lock()
+        done.acquire()
+
+        def close() -> None:
+            try:
+                tier.close()
+            except BaseException as error:
+                # As for its write: whatever a sink raises is its own affair.
+                meter.fail(error)
+            finally:
+                done.release()
+
+        if not self._start_thread(close):
+            close()
+        done.acquire(True, _LET_GO)
 
     def abandon(self) -> None:
         """In a forked child: close inherited descriptors of our own tiers, and nothing else."""
@@ -481,13 +607,18 @@ class Service:
         """
         End it now, on this thread: what is left goes to the safe tiers, or is dropped.
 
-        Needs no thread, import or loop, so the interpreter may be ending.
+        Needs no thread, import or loop, so the interpreter may be ending. A holder
+        that neither ends nor blocks is this very thread, interrupted by a signal
+        whose handler closes; there the attempt is given up.
         """
         if self._closed:
             return
+        give_up = monotonic() + _SEIZE
         while not self.chain.ticket.acquire(0.01):
             if self.chain.expire(AT_EXIT):
                 break
+            if monotonic() > give_up:
+                return
         if self._closed:
             self.chain.ticket.release()
             return
@@ -534,12 +665,12 @@ class Service:
 
 
 @contextmanager
-def _at_once(chain: Chain, tiers: tuple[int, ...]) -> Iterator[None]:
-    """Have the consoles among *tiers* take what there is room for, and not wait."""
+def _within(chain: Chain, tiers: tuple[int, ...], seconds: float) -> Iterator[None]:
+    """Have the consoles among *tiers* wait for room up to *seconds*; 0: not at all."""
     streams = [tier for i in tiers if isinstance(tier := chain.tiers[i], StreamTier)]
     timeouts = [tier.timeout for tier in streams]
     for tier in streams:
-        tier.timeout = 0.0
+        tier.timeout = min(tier.timeout, seconds)
     try:
         yield
     finally:

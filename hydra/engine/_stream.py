@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count, repeat
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..core.levels import CRITICAL, level_name
 from ..queue import Entry, Parked
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from ._run import Run
     from ._writer import Writer
 
-    Step: TypeAlias = tuple[Callable[[object], object], object]
+    # A function and its only argument; which goes with which, no type can say for a list.
+    Step: TypeAlias = tuple[Callable[[Any], object], object]
 
 # Bytes that the id adds to a body at most, when the size of a line is estimated.
 _ID_BYTES: Final = 64
@@ -83,7 +85,7 @@ class Stream:
             return self._send(body, level, tracked)
         number = 0
         try:
-            for number in self.numbers:  # noqa: B007 -- see rule 1
+            for number in self.numbers:
                 queue.entries.append(b'%b%b%d"}\n' % (body, self.prefix, number))
                 break
         except MemoryError:
@@ -100,7 +102,7 @@ class Stream:
         park = bool(full) and self.run.may_park()
         if full and not park:
             full = [writer for writer in full if not self.run.room(writer, self.full)]
-        number = 0
+        number, line = 0, b""
         steps: Iterator[Step] | None = None
         try:
             for number in self.numbers:
@@ -184,7 +186,7 @@ class GuaranteedStream(Stream):
         if run.keeper.journal is None and any(map(self.full, self.writers)):
             return self._send(body, level, tracked=True)
         began = monotonic()
-        number = 0
+        number, line = 0, b""
         entry: Entry | None = None
         steps: Iterator[Step] | None = None
         try:
@@ -220,7 +222,7 @@ class GuaranteedStream(Stream):
             elif entry.segment is not None:
                 steps.append((queue.overflow.append, entry))
             else:
-                steps.append((lambda _, w=writer: w.drop(entry, QUEUE_FULL), entry))
+                steps.append((partial(writer.drop, reason=QUEUE_FULL), entry))
         return steps
 
 

@@ -15,21 +15,30 @@ from typing import TYPE_CHECKING, Final, Protocol
 from fallbacks.batch import Batch
 from fallbacks.ledger import Balance, Drops
 from fallbacks.tier import Kind
-from fallbacks.tiers import AsyncFileTier, FileTier, Position
+from fallbacks.tiers import AsyncFileTier, FileTier
 
 from ..core.ids import identify
 from ..queue import Barrier, Entry, Fate, Fifo, State
 from ._jobs import (
-    REFUSED, REPLAY_BYTES, REPLAY_LINES, Job, JobKind, batch_of, fates, numbered, weight,
-)  # fmt: skip
+    REFUSED,
+    REPLAY_BYTES,
+    REPLAY_LINES,
+    Job,
+    JobKind,
+    batch_of,
+    fates,
+    numbered,
+    weight,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
-    from fallbacks.held import HeldStore
+    from fallbacks.held import Chunk, HeldStore
     from fallbacks.plan import Delivery
+    from fallbacks.position import Position
 
     from ._control import ControlStream
     from ._stream import Stream
@@ -149,11 +158,20 @@ class Writer:
     @property
     def pending(self) -> int:
         """Deliveries that are neither delivered nor dropped, counted where they are."""
-        job = self.job
         held = self.store.held if self.store is not None else 0
         queue = self.queue
-        return (
-            queue.depth + queue.waiting + len(queue.overflow) + held + (job.pending if job else 0)
+        return queue.depth + queue.waiting + len(queue.overflow) + held + self._in_flight()
+
+    def _in_flight(self) -> int:
+        """Return how many records are on their way, and not in the store already."""
+        job = self.job
+        if job is None or not job.pending:
+            return 0
+        tiers = self.chain.tiers
+        return job.pending - sum(
+            len(settled.indices)
+            for settled in list(job.delivery.settled)
+            if tiers[settled.tier].kind is Kind.HOLDING
         )
 
     def balance(self) -> Balance:
@@ -218,11 +236,12 @@ class Writer:
                 done = not job.delivery.left
                 if done:
                     del self._controls[: len(job.batch)]
-            case JobKind.REPLAY:
+            case _:
                 done = self._finish_replay(job)
         self.job = None
-        for barrier in job.barriers:
-            self._pass(barrier)
+        if done or final:
+            for barrier in job.barriers:
+                self._pass(barrier)
         return done
 
     def close_record(self) -> None:
@@ -253,7 +272,11 @@ class Writer:
             waits.append(self._reported_at + REPORT_EVERY - now)
         if self.store is not None and self.store.held:
             plan = self.chain.plan
-            rest = min(plan.tiers[tier].breaker.wait(now) for tier in self.chain.primaries)
+            # A busy tier is free when its abandoned call returns, which nobody can foretell.
+            rest = min(
+                REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
+                for tier in self.chain.primaries
+            )
             waits.append(max(rest, self._replay_at - now))
         return max(0.001, min(waits)) if waits else None
 
@@ -330,9 +353,8 @@ class Writer:
     def _already_there(chunk: Chunk, file: FileTier) -> set[bytes]:
         """Return the ids of *chunk* that stand in *file*; none when it cannot be read."""
         ids = {key for line in chunk.lines if (key := identify(line)) is not None}
-        since = None if chunk.scan is None else Position(**chunk.scan)
         try:
-            return file.scan(ids, since, identify)
+            return file.scan(ids, chunk.scan, identify)
         except OSError:
             # A file that cannot be read: a line twice, with the same id, is the lesser evil.
             return set()
@@ -353,7 +375,7 @@ class Writer:
         if entries:
             self._settle(job, entries)
         if delivery.left:
-            self._leave(job.batch, entries, delivery.left, final=final)
+            self._leave(job.batch, entries, delivery.left, job.barriers, final=final)
             return False
         return True
 
@@ -379,11 +401,18 @@ class Writer:
         return None
 
     def _leave(
-        self, batch: Batch, entries: dict[int, Entry], left: Sequence[int], *, final: bool
+        self,
+        batch: Batch,
+        entries: dict[int, Entry],
+        left: Sequence[int],
+        barriers: Sequence[Barrier] = (),
+        *,
+        final: bool,
     ) -> None:
-        """Keep or drop the lines that no tier took."""
+        """Keep or drop the lines that no tier took; kept ones stay in front of their barriers."""
         if not final:
-            self.queue.put_back([entries.get(index, batch[index]) for index in left])
+            kept = [entries.get(index, batch[index]) for index in left]
+            self.queue.put_back([*kept, *barriers])
             return
         for index in left:
             entry = entries.get(index)
@@ -396,7 +425,8 @@ class Writer:
                 self.drop(entry, CLOSED)
 
     def _finish_replay(self, job: Job) -> bool:
-        assert self.store is not None and job.chunk is not None
+        assert self.store is not None
+        assert job.chunk is not None
         delivery, batch = job.delivery, job.batch
         taken = [batch[index] for settled in delivery.settled for index in settled.indices]
         if not delivery.left:

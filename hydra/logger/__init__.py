@@ -6,9 +6,26 @@ from __future__ import annotations
 
 from ._blocks import Catch, Timed
 from ._functions import (
-    aclose, aflush, close, configure, critical, debug, error, fatal, flush, info, log,
-    log_exception, metrics_text, running, stats, timed_log, trace, warn, warning,
-)  # fmt: skip
+    aclose,
+    aflush,
+    close,
+    configure,
+    critical,
+    debug,
+    error,
+    fatal,
+    flush,
+    info,
+    log,
+    log_exception,
+    metrics_text,
+    running,
+    stats,
+    timed_log,
+    trace,
+    warn,
+    warning,
+)
 from ._logger import Logger, get_logger
 
 __all__ = [

@@ -92,7 +92,9 @@ class Timed:
         traceback: TracebackType | None,
     ) -> None:
         took = round(perf_counter() - self._began, 6)
-        fields = {key: value for key, value in self._fields.items() if isinstance(key, str)}
+        # The block was free to put anything into it.
+        given = cast("dict[object, object]", self._fields)
+        fields = {key: value for key, value in given.items() if isinstance(key, str)}
         level = self._level if error is None else max(self._level, ERROR)
         self._log.log(
             level,

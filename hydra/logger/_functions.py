@@ -11,7 +11,7 @@ from types import TracebackType
 
 from ..config import Settings
 from ..core.levels import INFO
-from ..engine import ENGINE, Receipt
+from ..engine import ENGINE
 from ..metrics import Stats, render
 from ._blocks import Timed
 from ._logger import ROOT, Logger
@@ -108,7 +108,7 @@ async def aclose(timeout: float = 5.0) -> Stats:
     return ENGINE.stats()
 
 
-class running(AbstractContextManager["None"], AbstractAsyncContextManager["None"]):  # noqa: N801
+class running(AbstractContextManager["None"], AbstractAsyncContextManager["None"]):  # noqa: N801 - used as a statement
     """
     Configure for the length of a `with` or `async with` block, then close.
 

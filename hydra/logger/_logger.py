@@ -17,8 +17,16 @@ from ..core.callsite import find_caller
 from ..core.context import current, current_fields
 from ..core.errors import ExcInfo, exception_tag
 from ..core.levels import (
-    CRITICAL, DEBUG, ERROR, INFO, TRACE, WARNING, level_name, level_tag, parse_level,
-)  # fmt: skip
+    CRITICAL,
+    DEBUG,
+    ERROR,
+    INFO,
+    TRACE,
+    WARNING,
+    level_name,
+    level_tag,
+    parse_level,
+)
 from ..core.line import EMPTY, Fragment, LineEncoder, format_message, logger_tag
 from ..engine import ENGINE, FILTERED, SAMPLED, Receipt
 from ._blocks import Catch, Timed
@@ -156,7 +164,7 @@ class Logger:
         extra: Mapping[str, object] | None = None,
         **fields: object,
     ) -> Receipt:
-        """Log at level error: something failed; the record is in the kernel when the call returns. See `Logger.log`."""
+        """Log at level error: something failed; it is in the kernel on return. See `Logger.log`."""
         try:
             stream = self._routes.levels[ERROR]
         except KeyError:
@@ -178,7 +186,7 @@ class Logger:
         extra: Mapping[str, object] | None = None,
         **fields: object,
     ) -> Receipt:
-        """Log at level critical: the service cannot go on; the record is on its way to the disk. See `Logger.log`."""
+        """Log at level critical: the service cannot go on; waits for the disk. See `Logger.log`."""
         try:
             stream = self._routes.levels[CRITICAL]
         except KeyError:
@@ -396,7 +404,7 @@ class Logger:
             except (TypeError, ValueError, KeyError):
                 fields = {**fields, "extra": extra}
         if stack_info:
-            import traceback  # noqa: PLC0415
+            import traceback
 
             frames = traceback.format_stack()
             own = __package__.partition(".")[0]

@@ -48,11 +48,8 @@ def process(
                 continue
             if answer is None:
                 return None
-            if isinstance(answer, dict):
-                event = answer
-            else:
-                # A renderer at the end of a structlog chain: its text is the message.
-                event = {EVENT: answer}
+            # A renderer at the end of a structlog chain: its text is the message.
+            event = answer if isinstance(answer, dict) else {EVENT: answer}
     finally:
         run.processing.discard(ident)
     return event.pop(EVENT, message), event

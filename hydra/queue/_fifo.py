@@ -131,7 +131,7 @@ class Fifo:
         items.extend(map(deque.popleft, repeat(entries, min(most, len(entries)))))
         return items
 
-    def put_back(self, items: list[bytes | Entry]) -> None:
+    def put_back(self, items: list[bytes | Entry | Barrier]) -> None:
         """Return *items* to the front, in their order; nobody else will take them meanwhile."""
         self.entries.extendleft(reversed(items))
 
@@ -174,9 +174,9 @@ class Fifo:
     def size(self) -> int:
         """Bytes of the lines in the queue, counted."""
         return sum(
-            len(item if type(item) is bytes else item.line)  # type: ignore[union-attr]
+            len(item if isinstance(item, bytes) else item.line)
             for item in list(self.entries)
-            if item is not None and type(item) is not Barrier
+            if isinstance(item, bytes | Entry)
         )
 
     @property

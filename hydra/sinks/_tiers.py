@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from fallbacks.batch import Batch
 from fallbacks.held import HeldStore
 from fallbacks.outcomes import Outcome
+from fallbacks.position import Position
 from fallbacks.tier import AsyncTier, SyncTier, Tier, is_async
 from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier, tier_from
 
@@ -33,7 +34,7 @@ _NUMBERS: Final = {"stdout": 1, "stderr": 2}
 # how many lines it took instead of being abandoned.
 _SHARE: Final = 0.8
 
-Hint = Callable[[], "dict[str, int] | None"]
+Hint = Callable[[], Position | None]
 """Says how far the destination's file reaches, so that replay need not read all of it."""
 
 MakeStore = Callable[[str | None, int | None, Hint], HeldStore | None]
@@ -122,10 +123,10 @@ def _primaries(
     ], True
 
 
-def _reach(primaries: Sequence[Tier]) -> dict[str, int] | None:
+def _reach(primaries: Sequence[Tier]) -> Position | None:
     for tier in primaries:
         if isinstance(tier, FileTier | AsyncFileTier) and (found := tier.position()):
-            return {"dev": found.dev, "ino": found.ino, "offset": found.offset}
+            return found
     return None
 
 

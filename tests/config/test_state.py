@@ -224,10 +224,11 @@ def test_without_user_ids_only_writing_counts(tmp_path: Path) -> None:
     assert None is state.prepare(_place(tmp_path / "new"), None)
 
 
-def test_leftover_probe_file(tmp_path: Path) -> None:
+def test_leftover_probe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A probe file that a killed process of the same number left is replaced.
+    Where files need a name, the probe that a killed process of this number left is replaced.
     """
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     leaf = tmp_path / "root" / "shop"
     leaf.mkdir(parents=True, mode=0o700)
     (leaf / f".probe-{os.getpid()}").write_text("old")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fallbacks.held import HeldStore
 from fallbacks.outcomes import Delivered, Outcome, Partial, Permanent, Retryable
+from fallbacks.position import Position
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem, Killed
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def test_import_is_idempotent(fs: FaultyFilesystem) -> None:
     """The same recovered lines are stored once, even after they were acknowledged in part."""
     held = store(fs)
     lines = [line(n, "dead") for n in (1, 2, 3)]
-    first = held.import_lines("dead", lines, {"dev": 1, "ino": 2, "offset": 3})
+    first = held.import_lines("dead", lines, Position(1, 2, 3))
     chunk = held.lines(1, 10_000)
     assert chunk is not None
     held.acknowledge(chunk)
@@ -229,7 +230,7 @@ def test_import_is_idempotent(fs: FaultyFilesystem) -> None:
     more = held.import_lines("dead", [*lines, line(4, "dead")], None)
 
     assert (3, 0, 1) == (first, again, more)
-    assert ({"dev": 1, "ino": 2, "offset": 3}, "dead") == (chunk.scan, chunk.run)
+    assert (Position(1, 2, 3), "dead") == (chunk.scan, chunk.run)
     assert [*lines[1:], line(4, "dead")] == drain(held)
 
 
@@ -281,7 +282,7 @@ def test_golden_segment_is_read_for_ever(fs: FaultyFilesystem) -> None:
 
     assert chunk is not None
     assert (2, 1, "k3f9x2ab71qz") == (adopted, held.statistics().torn, chunk.run)
-    assert {"dev": 2049, "ino": 131, "offset": 4096} == chunk.scan
+    assert Position(2049, 131, 4096) == chunk.scan
     assert [line(n, "k3f9x2ab71qz") for n in (2, 3)] == list(chunk.lines)
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fallbacks.held import HeldStore
-from fallbacks.journal import Journal, JournalFull, Position, adopt
+from fallbacks.journal import Journal, JournalFull, adopt
+from fallbacks.position import Position
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem, FaultyProcess, Killed
 
 pytestmark = pytest.mark.unit

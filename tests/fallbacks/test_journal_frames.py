@@ -17,7 +17,6 @@ from fallbacks.journal.frames import (
     Acknowledgement,
     FrameKind,
     Header,
-    Position,
     Range,
     Scan,
     decode_ack,
@@ -30,6 +29,7 @@ from fallbacks.journal.frames import (
     parse,
     ranges_of,
 )
+from fallbacks.position import Position
 
 pytestmark = pytest.mark.unit
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fallbacks.journal import Journal, JournalFull, Position, Refusals, adopt, inspect
+from fallbacks.journal import Journal, JournalFull, Refusals, adopt, inspect
 from fallbacks.journal.frames import FrameKind, encode_frame
 from fallbacks.journal.segment import Segment, SegmentFull
+from fallbacks.position import Position
 from fallbacks.system import SYSTEM
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem, FaultyProcess
 
@@ -293,7 +294,7 @@ def test_acknowledged_position_is_the_scan_hint(fs: FaultyFilesystem) -> None:
     fs.kill(200)
     recovered = next(iter(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs)))
 
-    assert {"app": {"dev": 5, "ino": 6, "offset": 70}} == recovered.scan
+    assert {"app": Position(5, 6, 70)} == recovered.scan
     assert {"app": [line(key(2))]} == recovered.pending
 
 

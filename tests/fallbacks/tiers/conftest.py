@@ -10,7 +10,8 @@ import pytest
 
 from fallbacks.batch import Batch
 from fallbacks.outcomes import Outcome
-from fallbacks.tiers import AsyncFileTier, FileTier, Position
+from fallbacks.position import Position
+from fallbacks.tiers import AsyncFileTier, FileTier
 
 
 def batch_of(*lines: str) -> Batch:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fallbacks.position import Position
 from fallbacks.system import SYSTEM, PosixSystem
-from fallbacks.tiers import Position, _scan
+from fallbacks.tiers import _scan
 from fallbacks.tiers._scan import scan_file
 
 pytestmark = pytest.mark.integration

@@ -25,7 +25,7 @@ import threading
 import time
 
 import aiofiles  # noqa: F401 - so that a child on an event loop need not import it
-import anyio  # noqa: F401
+import anyio
 import anyio._backends._asyncio  # noqa: F401
 import uvloop  # noqa: F401
 

@@ -1,0 +1,23 @@
+"""
+A place in a destination's file: how far it is known to be written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """
+    A place in one file: nothing that its writer wrote later stands before it.
+
+    Args:
+        dev: Device of the file.
+        ino: Inode of the file.
+        offset: Bytes from its start.
+    """
+
+    dev: int
+    ino: int
+    offset: int
