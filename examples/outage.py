@@ -26,6 +26,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
@@ -42,11 +43,23 @@ class Failed(Exception):
     """The demo did not show what it promises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """Which calls of a service have returned."""
+
+    ordinary: int
+    """Below ERROR."""
+    unsafe: int
+    """ERRORs whose receipt promised nothing yet."""
+    acknowledged: list[str]
+    """Ids of the ERRORs whose receipt promised that they survive a kill."""
+
+
 class Service:
     """The service as a process of its own, and its latest statistics."""
 
     def __init__(self, directory: Path, run: str) -> None:
-        self.witness_path = directory / f"witness-{run}"
+        self._witness = directory / f"witness-{run}"
         self._errors = (directory / f"stderr-{run}").open("wb")
         self._process = subprocess.Popen(
             [sys.executable, str(SERVICE), str(directory), run],
@@ -75,6 +88,14 @@ class Service:
             said = Path(self._errors.name).read_text(encoding="utf-8")
             raise Failed(f"the service ended by itself:\n{said}")
         return self.facts
+
+    def testimony(self) -> Testimony:
+        """Return what its witness has seen so far; also after its death."""
+        witness = Witness(self._witness)
+        try:
+            return Testimony(witness.ordinary, witness.unsafe, witness.acknowledged())
+        finally:
+            witness.close()
 
     def end(self, number: signal.Signals) -> None:
         """Send it a signal and wait for its end."""
@@ -141,8 +162,7 @@ class Demo:
         before = self._found()
 
         second = self._start("second")
-        acknowledged = self._acknowledged(first)
-        waiting = [key for key in acknowledged if not before[key]]
+        waiting = [key for key in first.testimony().acknowledged if not before[key]]
         self._until(
             second, "recovery", "acknowledged ERRORs do not come back",
             lambda _: not set(waiting) - self._found().keys(),
@@ -198,16 +218,22 @@ class Demo:
     def _check(self, first: Service, second: Service) -> None:
         report = self._audit()
         found = self._found()
-        acknowledged = [*self._acknowledged(first), *self._acknowledged(second)]
+        seen = [first.testimony(), second.testimony()]
+        acknowledged = [key for testimony in seen for key in testimony.acknowledged]
         lost = [key for key in acknowledged if not found[key]]
         twice = [key for key, times in found.items() if times > 1]
-        given = _ordinary(first)
-        run = _run_of(self._acknowledged(first))
+        unsafe = sum(testimony.unsafe for testimony in seen)
+        given = seen[0].ordinary
+        run = acknowledged[0].partition(".")[0] + "."
         there = sum(1 for key in found if key.startswith(run) and "r-" in key)
         self.screen.text(
             f"acknowledged ERRORs: {len(acknowledged)}, each once on the disk: "
             f"{'no' if lost or twice else 'yes'}"
         )
+        if unsafe:
+            self.screen.text(
+                f"ERRORs that were in the queue only when their call returned: {unsafe}"
+            )
         self.screen.text(
             "ordinary records that died in the killed process's queue: "
             f"{max(0, given - there)} of {given}"
@@ -223,7 +249,8 @@ class Demo:
         segments = self.directory / "state"
         files = [str(self.log), *([str(segments)] if segments.exists() else [])]
         command = [sys.executable, "-m", "hydra", "audit", *files]
-        self.screen.text(f"\n$ hydra audit {' '.join(os.path.relpath(f, self.directory) for f in files)}")
+        shown = " ".join(os.path.relpath(file, self.directory) for file in files)
+        self.screen.text(f"\n$ hydra audit {shown}")
         said = subprocess.run(command, capture_output=True, text=True, check=False)
         self.screen.text(said.stdout.replace(f"{self.directory}/", "").rstrip() + said.stderr)
         self.screen.text("")
@@ -237,24 +264,6 @@ class Demo:
         """Return how often each id stands in the log; whole lines only."""
         *lines, _ = self.log.read_bytes().split(b"\n")
         return Counter(line[line.rfind(b'"id":"') + 6 : -2].decode() for line in lines)
-
-    @staticmethod
-    def _acknowledged(service: Service) -> list[str]:
-        witness = Witness(service.witness_path)
-        ids = witness.acknowledged()
-        witness.close()
-        return ids
-
-
-def _ordinary(service: Service) -> int:
-    witness = Witness(service.witness_path)
-    count = witness.ordinary
-    witness.close()
-    return count
-
-
-def _run_of(ids: list[str]) -> str:
-    return ids[0].partition(".")[0] + "."
 
 
 def _vanish(directory: Path) -> None:
@@ -281,17 +290,19 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=4.0, help="seconds that a phase is shown")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="hydra-outage-"))
+    if options.keep:
+        print(f"files: {directory}")
     demo = Demo(directory, options.pace)
     try:
         demo.play()
     except Failed as failed:
         demo.screen.event(f"FAILED: {failed}")
         return 1
+    except KeyboardInterrupt:
+        return 130
     finally:
         demo.stop()
-        if options.keep:
-            print(f"kept: {directory}", file=sys.stderr)
-        else:
+        if not options.keep:
             shutil.rmtree(directory, ignore_errors=True)
     return 0
 

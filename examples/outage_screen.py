@@ -8,6 +8,7 @@ next event comes. Anywhere else, or with `NO_COLOR`, one row a second is printed
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,7 +17,8 @@ from typing import Final, TypeAlias
 
 Facts: TypeAlias = Mapping[str, object]
 
-COLUMNS: Final = ("accepted", "delivered", "queued", "held", "dropped")
+COLUMNS: Final = {"accepted": 9, "delivered": 10, "queued": 7, "held": 7, "dropped": 8}
+"""Figures of a row, and how wide they are."""
 _COLORS: Final = {
     "closed": "\x1b[32m",
     "open": "\x1b[31m",
@@ -24,7 +26,7 @@ _COLORS: Final = {
     "busy": "\x1b[33m",
 }
 # What a breaker's words mean to somebody who sees them for the first time.
-_WORDS: Final = {"closed": "ok", "open": "down", "probing": "probing", "busy": "busy"}
+_WORDS: Final = {"closed": "ok", "open": "resting", "probing": "probing", "busy": "busy"}
 
 
 class Screen:
@@ -38,7 +40,7 @@ class Screen:
 
     def head(self) -> None:
         """Print the names of the columns."""
-        names = "".join(f"{name:>10}" for name in COLUMNS)
+        names = "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
         print(f"{'time':8}  {'phase':13}{names}  tiers")
 
     def row(self, phase: str, facts: Facts, *, keep: bool = False) -> None:
@@ -79,15 +81,22 @@ class Screen:
             self._open = False
 
     def _row(self, phase: str, facts: Facts) -> str:
-        figures = "".join(f"{facts[name]!s:>10}" for name in COLUMNS)
+        figures = "".join(f"{facts[name]!s:>{width}}" for name, width in COLUMNS.items())
         tiers = facts["tiers"]
         assert isinstance(tiers, Mapping)
-        states = "  ".join(f"{name} {self._state(str(state))}" for name, state in tiers.items())
-        return f"{_now()}  {phase:13}{figures}  {states}"
-
-    def _state(self, state: str) -> str:
-        word = _WORDS.get(state, state)
-        return f"{_COLORS.get(state, '')}{word}\x1b[0m" if self._live else word
+        row = f"{_now()}  {phase:13}{figures}  "
+        words = [
+            (name, str(state), _WORDS.get(str(state), str(state))) for name, state in tiers.items()
+        ]
+        plain = row + "  ".join(f"{name} {word}" for name, _, word in words)
+        if not self._live:
+            return plain
+        if len(plain) >= (width := shutil.get_terminal_size().columns):
+            # A row that wraps could not be drawn again in its place.
+            return plain[: width - 1]
+        return row + "  ".join(
+            f"{name} {_COLORS.get(state, '')}{word}\x1b[0m" for name, state, word in words
+        )
 
 
 def _now() -> str:

@@ -11,7 +11,9 @@ task of asyncio would end the loop, and with it every other destination.
 from __future__ import annotations
 
 import math
+from _thread import get_ident
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -34,28 +36,50 @@ GRACE = 1.0
 
 
 class _Call:
-    """One attempt under way: who waits for it, and what it was answered."""
+    """
+    One attempt under way: who waits for it, and what it was answered.
 
-    def __init__(self) -> None:
+    Driver and tier may be on two threads. Whoever claims the attempt first decides
+    whether its answer is one in time or a late one, so that it is always one of both.
+    """
+
+    def __init__(self, late: Callable[[Outcome], None]) -> None:
         self.done = anyio.Event()
         self.scope = anyio.CancelScope()
         self.task: Task[object] | None = None
         self.answer: Outcome | None = None
-        self.abandoned = False
+        self._late = late
+        self._token = [True]
 
-    def abandon(self) -> None:
+    def finish(self, answer: Outcome) -> bool:
+        """Hand in the answer; return whether somebody waits for it."""
+        self.answer = answer
+        if self._claim():
+            return True
+        self._late(answer)
+        return False
+
+    def abandon(self) -> Outcome | None:
         """
-        Leave the attempt behind and cancel it, once.
+        Return the answer if there is one; else leave the attempt behind and cancel it, once.
 
         A scope of anyio cancels again in every round of an asyncio loop, for as
         long as the task goes on waiting: a tier that ignores its cancellation
         would keep a whole processor busy.
         """
-        self.abandoned = True
+        if not self._claim():
+            return self.answer
         if self.task is None:
             self.scope.cancel()
         else:
             self.task.cancel()
+        return None
+
+    def _claim(self) -> bool:
+        try:
+            return self._token.pop()
+        except IndexError:
+            return False
 
 
 async def run(
@@ -85,6 +109,7 @@ async def run(
         now = chain.absorb()
         step = delivery.step(now)
         if isinstance(step, Try):
+            chain.began = now
             section = chain.ticket.enter(now + step.seconds + GRACE)
             answer = await _attempt(chain, step, part(batch, step), calls)
             if not chain.ticket.leave(section):
@@ -115,37 +140,36 @@ async def _attempt(
     chain: Chain, step: Try, batch: Batch, calls: anyio.abc.TaskGroup
 ) -> Outcome | None:
     """Return the answer of the tier, or None when its deadline passed and it was abandoned."""
-    call = _Call()
     tier = chain.tiers[step.tier]
-
-    def finish(answer: Outcome) -> None:
-        call.answer = answer
-        call.done.set()
-        if call.abandoned:
-            chain.late(step.tier, answer)
-
+    call = _Call(partial(chain.late, step.tier))
     if is_async(tier):
-        calls.start_soon(_write, tier, batch, call, finish)
+        calls.start_soon(_write, tier, batch, call)
     else:
-        _write_on_thread(chain, step.tier, batch, finish)
-    with anyio.move_on_after(step.seconds):
-        await call.done.wait()
-    if call.answer is None:
-        call.abandon()
-    return call.answer
+        _write_on_thread(tier, batch, call)
+    try:
+        with anyio.move_on_after(step.seconds):
+            await call.done.wait()
+    except BaseException:
+        # Cancelled from outside. Whoever steals the ticket will count the attempt as
+        # abandoned, so an answer that is there already has become a late one.
+        answer = call.abandon()
+        if answer is not None:
+            chain.late(step.tier, answer)
+        raise
+    return call.abandon()
 
 
-async def _write(tier: Tier, batch: Batch, call: _Call, finish: Callable[[Outcome], None]) -> None:
-    assert isinstance(tier, AsyncTier)
+async def _write(tier: Tier, batch: Batch, call: _Call) -> None:
     call.task = task = _asyncio_task()
     with call.scope:
         try:
+            assert isinstance(tier, AsyncTier)
             answer = outcome_of(await tier.write(batch), len(batch))
         except BaseException as error:
             if not isinstance(error, anyio.get_cancelled_exc_class()):
                 answer = outcome_of_error(error)
             elif anyio.current_effective_deadline() == -math.inf:
-                finish(Unknown("cancelled at its deadline"))
+                call.finish(Unknown("cancelled at its deadline"))
                 raise
             elif task is not None and task.cancelling():
                 # Not passed on: a task group would take it for its own end.
@@ -153,7 +177,8 @@ async def _write(tier: Tier, batch: Batch, call: _Call, finish: Callable[[Outcom
             else:
                 # A cancellation that the tier made up.
                 answer = outcome_of_error(error)
-        finish(answer)
+        if call.finish(answer):
+            call.done.set()
 
 
 def _asyncio_task() -> Task[object] | None:
@@ -166,16 +191,20 @@ def _asyncio_task() -> Task[object] | None:
         return None
 
 
-def _write_on_thread(
-    chain: Chain, number: int, batch: Batch, finish: Callable[[Outcome], None]
-) -> None:
+def _write_on_thread(tier: Tier, batch: Batch, call: _Call) -> None:
     token = anyio.lowlevel.current_token()
+    home = get_ident()
 
     def finished(answer: Outcome) -> None:
+        if not call.finish(answer):
+            return
+        if get_ident() == home:
+            # There was no thread to be had, and the call was made by the loop itself.
+            call.done.set()
+            return
         try:
-            anyio.from_thread.run_sync(finish, answer, token=token)
+            anyio.from_thread.run_sync(call.done.set, token=token)
         except RuntimeError:
-            # The loop has ended; whoever stole the ticket learns that the tier is free.
-            chain.late(number, answer)
+            """The loop has ended, and the driver that waited is gone with it."""
 
-    call_on_thread(chain.tiers[number], batch, finished)
+    call_on_thread(tier, batch, finished)

@@ -78,7 +78,7 @@ def outcome_of(answer: object, size: int) -> Outcome:
     them, believing it may lose them.
     """
     if isinstance(answer, Delivered):
-        prefix = answer.prefix
+        prefix: object = answer.prefix
         if prefix is None or (isinstance(prefix, int) and 0 <= prefix <= size):
             return answer
         return Retryable(f"tier claims {prefix} of {size} lines")
@@ -86,9 +86,10 @@ def outcome_of(answer: object, size: int) -> Outcome:
         seen = set(answer.indices)
         if len(seen) != len(answer.indices) or not seen <= set(range(size)):
             return Retryable(f"tier claims lines that are not in a batch of {size}")
-        if isinstance(answer.rest, Retryable | Permanent | Unknown):
-            return Partial(answer.indices, _plain(answer.rest))
-        return Partial(answer.indices, Retryable(f"tier says {answer.rest!r:.80} of the others"))
+        rest: object = answer.rest
+        if not isinstance(rest, Retryable | Permanent | Unknown):
+            rest = Retryable(f"tier answered {type(rest).__name__} for the other lines")
+        return Partial(answer.indices, _plain(rest))
     if isinstance(answer, Retryable | Permanent | Unknown):
         return _plain(answer)
     return Retryable(f"tier answered {type(answer).__name__}, which is no outcome")
@@ -96,7 +97,7 @@ def outcome_of(answer: object, size: int) -> Outcome:
 
 def _plain(answer: Retryable | Permanent | Unknown) -> Retryable | Permanent | Unknown:
     """Return *answer* with a time to wait that one can wait for."""
-    after = answer.after if isinstance(answer, Retryable) else None
+    after: object = answer.after if isinstance(answer, Retryable) else None
     if after is None or (isinstance(after, int | float) and 0 <= after < math.inf):
         return answer
     return Retryable(answer.error)

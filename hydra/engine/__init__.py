@@ -4,6 +4,7 @@ The engine room: streams, receipts, writers, runs, and the hooks into the proces
 
 from __future__ import annotations
 
+from ._build import warn
 from ._engine import ENGINE, Engine, Routes
 from ._receipts import (
     DROPPED,
@@ -32,4 +33,5 @@ __all__ = [
     "Run",
     "Settlement",
     "Stream",
+    "warn",
 ]

@@ -122,6 +122,15 @@ class Writer:
         self._auditable = auditable
         self._closes = closes
         self._controls: list[bytes] = []
+        self._declare_at = 0.0
+        self._closing = False
+        # A file has to declare by itself what it lacks. What it cannot take now waits;
+        # standard error would take it, and nobody would look for it there.
+        self._declaring = tuple(
+            index
+            for index, tier in enumerate(chain.tiers)
+            if not auditable or index in chain.primaries or tier.kind is Kind.HOLDING
+        )
         self._reported_at = -REPORT_EVERY
         self._replay_first = False
         self._replay_limit = REPLAY_LINES
@@ -200,7 +209,7 @@ class Writer:
         self.chain.absorb()
         if self._hasten:
             self._hasten = False
-            self._replay_at = 0.0
+            self._replay_at = self._declare_at = 0.0
             self.chain.hasten()
         order = [self._control_job, self._live_job]
         if replay:
@@ -218,7 +227,11 @@ class Writer:
         """Whether `next_job` would find nothing: asked before the writer goes to sleep."""
         queue = self.queue
         return not (
-            queue.entries or queue.overflow or queue.waiting or self._controls or self._can_replay()
+            queue.entries
+            or queue.overflow
+            or queue.waiting
+            or (self._controls and self._can_declare())
+            or self._can_replay()
         )
 
     def finish(self, job: Job, *, final: bool = False) -> bool:
@@ -233,8 +246,11 @@ class Writer:
             case JobKind.LIVE:
                 done = self._finish_live(job, final=final)
             case JobKind.CONTROL:
-                done = not job.delivery.left
-                if done:
+                # Live records need not wait for a declaration that has to wait.
+                done = True
+                if job.delivery.left:
+                    self._declare_at = self._clock.monotonic() + REPORT_EVERY
+                else:
                     del self._controls[: len(job.batch)]
             case _:
                 done = self._finish_replay(job)
@@ -248,6 +264,8 @@ class Writer:
         """Queue the record of a clean close behind everything else."""
         if self._control is None:
             return
+        self._closing = True
+        self._declare_at = 0.0
         self._report(final=True)
         if not self._closes:
             return
@@ -268,7 +286,9 @@ class Writer:
         """Return the seconds after which there will be something to do; None: when rung."""
         now = self._clock.monotonic()
         waits: list[float] = []
-        if self._control is not None and (self.drops.unreported or self.diverted.unreported):
+        if self._controls:
+            waits.append(self._declare_at - now)
+        elif self._control is not None and (self.drops.unreported or self.diverted.unreported):
             waits.append(self._reported_at + REPORT_EVERY - now)
         if self.store is not None and self.store.held:
             plan = self.chain.plan
@@ -291,10 +311,16 @@ class Writer:
 
     def _control_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         self._report(final=False)
-        if not self._controls:
+        if not self._controls or not self._can_declare():
             return None
         batch = Batch(list(self._controls))
+        if not self._closing and len(self._declaring) < len(self.chain.tiers):
+            tiers = [i for i in self._declaring if tiers is None or i in tiers]
+            patient = False
         return Job(JobKind.CONTROL, batch, self._begin(len(batch), tiers, patient))
+
+    def _can_declare(self) -> bool:
+        return self._clock.monotonic() >= self._declare_at
 
     def _live_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         queue = self.queue
@@ -479,7 +505,8 @@ class Writer:
         if self._control is None:
             return
         now = self._clock.monotonic()
-        if not final and now - self._reported_at < REPORT_EVERY:
+        # What is not written yet is not added to: an outage must not fill the memory.
+        if not final and (self._controls or now - self._reported_at < REPORT_EVERY):
             return
         for tally, event, said in (
             (self.drops, "drops", "dropped"),

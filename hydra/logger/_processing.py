@@ -15,14 +15,14 @@ from ..processors import DropEvent
 
 if TYPE_CHECKING:
     from ..engine import Run
-    from ._logger import Logger
+    from ._calls import Calls
 
 EVENT: Final = "event"
 FAILED: Final = "processor_error"
 
 
 def process(
-    run: Run, log: Logger, method: str, message: object, fields: dict[str, object]
+    run: Run, log: Calls, method: str, message: object, fields: dict[str, object]
 ) -> tuple[object, dict[str, object]] | None:
     """
     Run the processors of *run* over a record.
