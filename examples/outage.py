@@ -45,7 +45,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Testimony:
-    """Which calls of a service have returned."""
+    """Which calls of a service had returned."""
 
     ordinary: int
     """Below ERROR."""
@@ -55,11 +55,20 @@ class Testimony:
     """Ids of the ERRORs whose receipt promised that they survive a kill."""
 
 
+def testimony(path: Path) -> Testimony:
+    """Return what the witness at *path* has seen so far; also after its process has died."""
+    witness = Witness(path)
+    try:
+        return Testimony(witness.ordinary, witness.unsafe, witness.acknowledged())
+    finally:
+        witness.close()
+
+
 class Service:
     """The service as a process of its own, and its latest statistics."""
 
     def __init__(self, directory: Path, run: str) -> None:
-        self._witness = directory / f"witness-{run}"
+        self.witness = directory / f"witness-{run}"
         self._errors = (directory / f"stderr-{run}").open("wb")
         self._process = subprocess.Popen(
             [sys.executable, str(SERVICE), str(directory), run],
@@ -88,14 +97,6 @@ class Service:
             said = Path(self._errors.name).read_text(encoding="utf-8")
             raise Failed(f"the service ended by itself:\n{said}")
         return self.facts
-
-    def testimony(self) -> Testimony:
-        """Return what its witness has seen so far; also after its death."""
-        witness = Witness(self._witness)
-        try:
-            return Testimony(witness.ordinary, witness.unsafe, witness.acknowledged())
-        finally:
-            witness.close()
 
     def end(self, number: signal.Signals) -> None:
         """Send it a signal and wait for its end."""
@@ -162,7 +163,7 @@ class Demo:
         before = self._found()
 
         second = self._start("second")
-        waiting = [key for key in first.testimony().acknowledged if not before[key]]
+        waiting = [key for key in testimony(first.witness).acknowledged if not before[key]]
         self._until(
             second, "recovery", "acknowledged ERRORs do not come back",
             lambda _: not set(waiting) - self._found().keys(),
@@ -172,7 +173,7 @@ class Demo:
 
         second.end(signal.SIGTERM)
         screen.event("stopped by SIGTERM: drained and closed")
-        self._check(first, second)
+        self.check(testimony(first.witness), testimony(second.witness))
 
     def stop(self) -> None:
         """Leave no process behind, whatever happened."""
@@ -215,15 +216,19 @@ class Demo:
 
     # -- the proof
 
-    def _check(self, first: Service, second: Service) -> None:
+    def check(self, first: Testimony, second: Testimony) -> None:
+        """
+        Audit what is on the disk and compare it with what the witnesses saw.
+
+        Raises:
+            Failed: If a record is missing, or an acknowledged ERROR is not there once.
+        """
         report = self._audit()
         found = self._found()
-        seen = [first.testimony(), second.testimony()]
-        acknowledged = [key for testimony in seen for key in testimony.acknowledged]
+        acknowledged = [*first.acknowledged, *second.acknowledged]
         lost = [key for key in acknowledged if not found[key]]
         twice = [key for key, times in found.items() if times > 1]
-        unsafe = sum(testimony.unsafe for testimony in seen)
-        given = seen[0].ordinary
+        unsafe = first.unsafe + second.unsafe
         run = acknowledged[0].partition(".")[0] + "."
         there = sum(1 for key in found if key.startswith(run) and "r-" in key)
         self.screen.text(
@@ -236,7 +241,7 @@ class Demo:
             )
         self.screen.text(
             "ordinary records that died in the killed process's queue: "
-            f"{max(0, given - there)} of {given}"
+            f"{max(0, first.ordinary - there)} of {first.ordinary}"
         )
         missing = report["missing"]
         self.screen.text(f"missing {missing}")

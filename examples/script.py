@@ -32,7 +32,7 @@ def main(directory: Path) -> None:
         level="debug",
         destinations=[
             {"name": "app", "type": "file", "path": str(directory / "import.log")},
-            {"type": "console", "format": "plain", "level": "warning"},
+            {"type": "console", "format": "text", "level": "warning"},
         ],
     )
     imported = 0

@@ -202,4 +202,3 @@ def call_on_thread(tier: Tier, batch: Batch, finished: Callable[[Outcome], None]
         start_new_thread(work, ())
     except RuntimeError:
         work()
-

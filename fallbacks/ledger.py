@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 from .clock import Clock
@@ -24,7 +25,7 @@ from .clock import Clock
 _RANGES: Final = 256
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Range:
     """*count* numbers out of first..last of one stream were dropped, for one reason."""
 
@@ -83,6 +84,11 @@ class Drops:
     """
     Tally of drops; `note` may be called from any thread, also in a signal handler.
 
+    What a signal handler raises in the middle of it costs no count: a note is
+    taken, and a lock is got, by a `for` loop over a C function, which leaves no
+    room for a signal before the result is stored; and a note is counted by the
+    assignment that also says so.
+
     Args:
         clock: Stamps the time span of a report.
     """
@@ -92,15 +98,24 @@ class Drops:
         self._fresh: deque[tuple[str, int, str, str]] = deque()
         self._folding = allocate_lock()
         self._ranges: dict[tuple[str, str, str], list[Range]] = {}
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._reported = 0
-        self._total = 0
+        self._reported: Counter[tuple[str, str]] = Counter()
         self._since = 0
+        self._noting: tuple[str, int, str, str] | None = None
 
     def note(self, stream: str, number: int, level: str, reason: str) -> None:
         """Count number *number* of *stream* as dropped because of *reason*."""
         self._fresh.append((stream, number, level, reason))
         self.fold()
+
+    @property
+    def defer(self) -> Callable[[tuple[str, int, str, str]], None]:
+        """
+        The function in C that takes the arguments of `note` as one tuple.
+
+        For callers who must not be interrupted before the drop is counted; they
+        call `fold` afterwards.
+        """
+        return self._fresh.append
 
     def fold(self) -> None:
         """
@@ -109,58 +124,84 @@ class Drops:
         A signal handler that lands in the middle fails to get the lock and
         leaves its note for the next one to fold.
         """
-        while self._fresh and self._folding.acquire(False):
+        while self._fresh or self._noting is not None:
+            held = False
             try:
+                for held in map(self._folding.acquire, (False,)):
+                    break
+                if not held:
+                    return
                 self._fold()
             finally:
-                self._folding.release()
+                if held:
+                    self._folding.release()
 
     @property
     def total(self) -> int:
         """Lines dropped so far."""
-        self.fold()
-        return self._total
+        return self._tally().total()
 
     @property
     def unreported(self) -> bool:
         """Whether there are drops that no report has told yet."""
         self.fold()
-        return self._total > self._reported
+        return bool(self._ranges)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the dropped lines by (level, reason)."""
-        self.fold()
-        return dict(self._counts)
+        return dict(self._tally())
 
     def report(self) -> Report | None:
         """Return what was dropped since the last report, None when nothing was."""
         self.fold()
-        if not self._folding.acquire(False):
-            return None
+        held = False
         try:
-            count = self._total - self._reported
-            if not count:
+            for held in map(self._folding.acquire, (False,)):
+                break
+            if not held or not self._ranges:
                 return None
             ranges = tuple(r for ranges in self._ranges.values() for r in ranges)
-            self._ranges = {}
-            self._reported = self._total
-            return Report(ranges, count, self._since, self._clock.time_ns())
+            reported = self._reported + _counted(ranges)
+            report = Report(
+                ranges, sum(r.count for r in ranges), self._since, self._clock.time_ns()
+            )
+            self._ranges, self._reported = {}, reported
+            return report
         finally:
-            self._folding.release()
+            if held:
+                self._folding.release()
+
+    def _tally(self) -> Counter[tuple[str, str]]:
+        self.fold()
+        # Read in this order, so that a report in between is at worst not seen yet.
+        reported, ranges = self._reported, self._ranges
+        return reported + _counted(r for rows in list(ranges.values()) for r in list(rows))
 
     def _fold(self) -> None:
-        fresh = self._fresh
-        while fresh:
-            stream, number, level, reason = fresh.popleft()
-            if not self._ranges:
-                self._since = self._clock.time_ns()
-            ranges = self._ranges.setdefault((stream, level, reason), [])
-            last = ranges[-1] if ranges else None
-            if last is None or (number != last.last + 1 and len(ranges) < _RANGES):
-                ranges.append(Range(stream, number, number, 1, level, reason))
-            else:
-                last.first = min(last.first, number)
-                last.last = max(last.last, number)
-                last.count += 1
-            self._counts[level, reason] += 1
-            self._total += 1
+        self._count()
+        for self._noting in map(deque.popleft, repeat(self._fresh, len(self._fresh))):
+            self._count()
+
+    def _count(self) -> None:
+        if self._noting is None:
+            return
+        stream, number, level, reason = self._noting
+        if not self._ranges:
+            self._since = self._clock.time_ns()
+        key = (stream, level, reason)
+        rows = self._ranges.get(key, [])
+        last = rows[-1] if rows else None
+        if last is None or (number != last.last + 1 and len(rows) < _RANGES):
+            fresh = [*rows, Range(stream, number, number, 1, level, reason)]
+            self._ranges[key], self._noting = fresh, None
+        else:
+            first, until = min(last.first, number), max(last.last, number)
+            wider = Range(stream, first, until, last.count + 1, level, reason)
+            rows[-1], self._noting = wider, None
+
+
+def _counted(ranges: Iterable[Range]) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for each in ranges:
+        found[each.level, each.reason] += each.count
+    return found

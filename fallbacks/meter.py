@@ -41,7 +41,7 @@ class Meter:
         self.last_error = error
 
     def percentile(self, share: float) -> float | None:
-        """Return a bound in seconds that a *share* (0 to 1) of the attempts kept; None without any."""
+        """Return seconds that *share* (0 to 1) of the attempts took at most; None without any."""
         buckets = list(self.buckets)
         wanted = share * sum(buckets)
         seen = 0

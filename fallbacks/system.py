@@ -43,6 +43,10 @@ _KINDS: Final = (
 )
 
 
+# How often the end of a file that others write to is looked at.
+_LOOKS: Final = 8
+
+
 class FileFacts(Protocol):
     """What is known about a file: the part of `os.stat_result` that is relied on."""
 
@@ -150,6 +154,14 @@ class System(Protocol):
     def wait_writable(self, fd: int, seconds: float) -> bool:
         """Wait up to *seconds* until a write would not block; return whether it would not."""
 
+    def await_writers(self, fd: int) -> None:
+        """
+        Wait for a write that another process is in the middle of, where that can be done.
+
+        *fd* is open for reading only; its offset may change. While a write is
+        under way, size and last byte show a part of it.
+        """
+
     def getpid(self) -> int:
         """Return the process id."""
 
@@ -207,6 +219,14 @@ class PosixSystem(CommonCalls):
         except BlockingIOError:
             return False
         return True
+
+    def await_writers(self, fd: int) -> None:
+        # Asking for the end of the data takes the lock that a write(2) with
+        # O_APPEND holds (ext4, tmpfs); where it does not (xfs), reading does.
+        try:
+            os.lseek(fd, 0, getattr(os, "SEEK_HOLE", os.SEEK_END))
+        except OSError:
+            """An empty file has no data to find the end of."""
 
     def wait_writable(self, fd: int, seconds: float) -> bool:
         poller = select.poll()
@@ -341,6 +361,34 @@ def ends_with_newline(system: System, file: int | str, size: int) -> bool:
         return system.pread(fd, 1, size - 1) == b"\n"
     finally:
         system.close(fd)
+
+
+def ends_torn(system: System, path: str, size: int) -> bool:
+    """
+    Return whether the last line of the file at *path*, seen with *size* bytes, is torn for good.
+
+    A line that another process is just writing looks torn as well. So a missing
+    newline counts only when the file has not grown while whoever was writing came
+    to an end.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    if size <= 0:
+        return False
+    fd = system.open(path, os.O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    try:
+        for _ in range(_LOOKS):
+            if ends_with_newline(system, fd, size):
+                return False
+            system.await_writers(fd)
+            before, size = size, system.fstat(fd).st_size
+            if size == before:
+                return not ends_with_newline(system, fd, size)
+    finally:
+        system.close(fd)
+    # Others write faster than we look, and each of them sees to its own lines.
+    return False
 
 
 def write_all(system: System, fd: int, data: bytes) -> tuple[int, OSError | None]:

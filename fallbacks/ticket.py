@@ -59,7 +59,10 @@ class Ticket:
     def acquire(self, seconds: float = -1) -> bool:
         """Wait up to *seconds* (-1: without bound, 0: not at all) for the ticket."""
         if seconds == 0:
-            return self._lock.acquire(False)
+            # A loop over a C function: no signal comes between getting the lock and
+            # the end of this call, so the caller knows whether to give it back.
+            for got in map(self._lock.acquire, (False,)):
+                return got
         return self._lock.acquire(True, seconds)
 
     def release(self) -> None:

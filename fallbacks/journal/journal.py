@@ -1,62 +1,43 @@
 """
 The journal of one process run: what must survive the process, in segments.
 
-Rule 1: `append` takes no lock and waits for nobody; a new segment becomes
-current by one assignment. Two threads may make one at once; both are kept.
+Rule 1: `append` takes no lock and waits for nobody.
 Rule 2: `make_spare`, `sync`, `housekeep` and `close` are called by one thread at
 a time, the keeper; everything else by any thread.
 Rule 3: the oldest segment goes first. Acknowledgements stand in the segment that
 was current when they came; one that is younger than a record may hold its.
 Rule 4: a failed fdatasync is never tried again: the segment is given up, and its
 live entries are written to a new one.
+
+No ballast file is kept to be given up when the disk is full: the space of a
+segment is reserved when it is made, and that of the next one with the spare, so
+the last words have their room already.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..position import Position
-from ..system import (
-    PRIVATE_DIRECTORY,
-    SYSTEM,
-    System,
-    is_private,
-    unlink_if_there,
-)
-from .frames import (
-    DESTINATION,
-    LONGEST,
-    FrameKind,
-    Header,
-    Scan,
-    decode_record,
-    encode_ack,
-    encode_header,
-    encode_place,
-    encode_record,
-)
-from .segment import Segment, SegmentFull, create_segment
+from ..system import SYSTEM, System, unlink_if_there
+from ._contents import key_of
+from ._rotation import JournalFull, Rotation
+from .frames import DESTINATION, FrameKind, Scan, decode_record, encode_ack, encode_record
+from .segment import Segment, SegmentFull
 
 if TYPE_CHECKING:
     from .segment import Entry
 
+__all__ = ["Journal", "JournalFull", "JournalStatistics"]
+
 QUOTA: Final = 64 * 1024 * 1024
 SEGMENT_BYTES: Final = 1024 * 1024
-_ATTEMPTS: Final = 8
 # Moving more than this share of a segment costs more than keeping it.
 _MOVABLE_SHARE: Final = 4
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
-
-
-class JournalFull(Exception):
-    """The quota is used up by segments that still hold unsettled records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +56,6 @@ class JournalStatistics:
     """Segments given up after a failed fdatasync so far."""
     quota: int
     """Bytes that the segments may have together."""
-
-
-def safe_name(app: str) -> str:
-    """Return *app* as it appears in file names."""
-    return _UNSAFE.sub("_", app).lstrip(".") or "_"
 
 
 class Journal:
@@ -122,21 +98,21 @@ class Journal:
                 )
         self.directory = os.path.abspath(directory)
         self.quota = quota
-        self._app = app
-        self._run = run
-        self._destinations = tuple(destinations)
-        self._segment_bytes = segment_bytes
-        self._positions = dict(positions or {})
         self._system = system
-        self._segments: dict[int, Segment] = {}
-        self._current: Segment | None = None
-        self._spares: deque[Segment] = deque()
-        self._numbers = count(1)
-        self._ready = False
-        self._closed = False
-        self._unsynced_names = False
+        self._rotation = Rotation(
+            system,
+            self.directory,
+            app=app,
+            run=run,
+            destinations=destinations,
+            quota=quota,
+            segment_bytes=segment_bytes,
+            positions=dict(positions or {}),
+        )
         self._failures = 0
         self._poisoned = 0
+
+    # What every thread may call.
 
     def append(self, key: bytes, tag: bytes, line: bytes, entry: Entry) -> Segment:
         """
@@ -157,7 +133,7 @@ class Journal:
             OSError: If it could not be written, or the journal is closed.
         """
         frame = encode_record(tag, line)
-        segment = self._current
+        segment = self._rotation.current
         if segment is not None:
             try:
                 segment.append(key, frame, entry)
@@ -165,107 +141,7 @@ class Journal:
                 pass
             else:
                 return segment
-        for _ in range(_ATTEMPTS):
-            segment = self._next(segment, len(frame))
-            try:
-                segment.append(key, frame, entry)
-            except SegmentFull:
-                continue
-            return segment
-        raise OSError(errno.EAGAIN, "no segment of the journal stayed open for this record")
-
-    def _next(self, full: Segment | None, size: int) -> Segment:
-        """Make current, and return, a segment other than *full*."""
-        if self._closed:
-            raise OSError(errno.EBADF, "the journal is closed")
-        current = self._current
-        if current is not None and current is not full:
-            return current
-        try:
-            segment = self._spares.popleft()
-        except IndexError:
-            segment = self._create(size)
-        self._current = segment
-        return segment
-
-    def _create(self, size: int = 0) -> Segment:
-        if size > LONGEST:
-            raise OSError(errno.EMSGSIZE, f"a record of {size} bytes is too long for the journal")
-        system = self._system
-        if not self._ready:
-            system.makedirs(self.directory, PRIVATE_DIRECTORY)
-            if not is_private(system, self.directory):
-                raise OSError(
-                    errno.EPERM, "others can write to the journal's directory", self.directory
-                )
-            self._ready = True
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return self._create_one(size)
-            except FileExistsError:
-                continue
-            except FileNotFoundError:
-                # Somebody removed the directory under us.
-                system.makedirs(self.directory, PRIVATE_DIRECTORY)
-        return self._create_one(size)
-
-    def _create_one(self, size: int) -> Segment:
-        system = self._system
-        number = next(self._numbers)
-        header = Header(
-            app=self._app,
-            uid=system.getuid(),
-            boot=system.boot_id(),
-            pidns=system.pid_namespace(),
-            pid=system.getpid(),
-            run=self._run,
-            segment=number,
-            destinations=self._destinations,
-        )
-        # Each segment says where to look, because those before it may be gone; an
-        # older position is as good as a newer one, only farther from the end.
-        frame = encode_header(header) + b"".join(
-            encode_place(name, place) for name, place in self._positions.copy().items()
-        )
-        capacity = max(self._segment_bytes, size + len(frame))
-        if self._bytes() + capacity > self.quota:
-            raise JournalFull(
-                f"the journal's quota of {self.quota} bytes is used up by unsettled records"
-            )
-        boot = header.boot.replace("-", "")[:8] or "00000000"
-        name = (
-            f"{safe_name(self._app)}.{boot}.{header.pid}.{system.process_start()}"
-            f".{self._run}.{number}.j"
-        )
-        path = os.path.join(self.directory, name)
-        segment = create_segment(system, path, number, frame, capacity)
-        self._segments[number] = segment
-        self._unsynced_names = True
-        return segment
-
-    def _bytes(self) -> int:
-        return sum(segment.capacity for segment in list(self._segments.values()))
-
-    def make_spare(self) -> bool:
-        """
-        Have the next segment ready, so that no `append` has to make it.
-
-        Returns:
-            Whether one is ready; False before the first record, when the quota
-            is reached or when it could not be made.
-        """
-        if self._closed or self._current is None:
-            return False
-        if self._spares:
-            return True
-        try:
-            self._spares.append(self._create())
-        except JournalFull:
-            return False
-        except OSError:
-            self._failures += 1
-            return False
-        return True
+        return self._rotation.place(lambda s: s.append(key, frame, entry), len(frame), segment)
 
     def acknowledge(
         self, destination: str, position: Position | None, ids: Iterable[bytes]
@@ -282,25 +158,12 @@ class Journal:
             JournalFull: If a new segment was needed and the quota is used up.
             OSError: If it could not be written.
         """
-        if self._current is None:
+        if self._rotation.current is None:
             return
         if position is not None:
-            self._positions[destination] = position
+            self._rotation.positions[destination] = position
         for frame in encode_ack(destination, position, ids):
-            self._append_note(frame)
-
-    def _append_note(self, frame: bytes) -> None:
-        segment = self._current
-        for _ in range(_ATTEMPTS):
-            if segment is not None:
-                try:
-                    segment.append_note(frame)
-                except SegmentFull:
-                    pass
-                else:
-                    return
-            segment = self._next(segment, len(frame))
-        raise OSError(errno.EAGAIN, "no segment of the journal stayed open for this note")
+            self._rotation.place(partial(Segment.append_note, frame=frame), len(frame))
 
     @staticmethod
     def settle(segment: Segment, key: bytes) -> None:
@@ -323,27 +186,38 @@ class Journal:
         """
         wanted = set(keys)
         found: dict[bytes, bytes] = {}
-        for other in [*segment.moved, segment]:
-            if not wanted or other.closed:
-                continue
-            if other is not segment:
-                fetched = self.fetch(other, wanted)
-            else:
-                fetched = self._scan(segment, wanted)
-            found.update(fetched)
-            wanted -= fetched.keys()
-        return found
+        for other in list(segment.moved):
+            found |= self.fetch(other, wanted - found.keys())
+        return found if segment.closed else found | _scan(segment, wanted - found.keys())
 
-    @staticmethod
-    def _scan(segment: Segment, wanted: set[bytes]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        for frame in Scan(segment.read, segment.position()):
-            record = decode_record(frame.payload) if frame.kind is FrameKind.RECORD else None
-            if record is not None:
-                key = key_of(record[1])
-                if key in wanted:
-                    found[key] = record[1]
-        return found
+    def statistics(self) -> JournalStatistics:
+        """Return the facts of this moment."""
+        segments = self._rotation.segments()
+        return JournalStatistics(
+            segments=len(segments),
+            bytes=self._rotation.size(),
+            live=sum(len(segment.live) for segment in segments),
+            failures=self._failures,
+            poisoned=self._poisoned,
+            quota=self.quota,
+        )
+
+    # What the keeper calls.
+
+    def make_spare(self) -> bool:
+        """
+        Have the next segment ready, so that no `append` has to make it.
+
+        Returns:
+            Whether one is ready; False before the first record, when the quota
+            is reached or when it could not be made.
+        """
+        if self._rotation.current is None:
+            return False
+        try:
+            return self._try(self._rotation.make_spare)
+        except JournalFull:
+            return False
 
     def sync(self) -> bool:
         """
@@ -354,70 +228,46 @@ class Journal:
             saved has been written to a new segment and will be synced by the
             next call.
         """
-        good = True
         # First, because what is rescued has to be synced with the rest.
-        for segment in list(self._segments.values()):
-            if segment.poisoned:
-                good = self._rescue(segment) and good
-        for segment in list(self._segments.values()):
-            if segment.poisoned:
-                continue
-            try:
-                segment.sync()
-            except OSError:
-                self._failures += 1
+        poisoned = [segment for segment in self._rotation.segments() if segment.poisoned]
+        good = sum(map(self._rescue, poisoned)) == len(poisoned)
+        for segment in self._rotation.segments():
+            if not segment.poisoned and not self._try(segment.sync):
                 self._poisoned += 1
                 self._rescue(segment)
                 good = False
-        if self._unsynced_names and good:
-            self._unsynced_names = False
-            try:
-                self._system.sync_directory(self.directory)
-            except OSError:
-                self._unsynced_names = True
-                self._failures += 1
-                good = False
+        if self._rotation.unsynced_names and good:
+            self._rotation.unsynced_names = False
+            good = self._try(partial(self._system.sync_directory, self.directory))
+            self._rotation.unsynced_names |= not good
         return good
 
     def _rescue(self, segment: Segment) -> bool:
         """Write the live entries of *segment* elsewhere; return whether all are."""
         try:
-            if segment is self._current:
-                self._next(segment, 0)
+            if segment is self._rotation.current:
+                self._rotation.next(segment)
             self._move(segment)
         except (OSError, JournalFull):
             self._failures += 1
             return False
         return True
 
-    def _move(self, segment: Segment) -> None:
-        for key, entry in list(segment.live.items()):
-            line = entry.line or self._scan(segment, {key}).get(key)
+    def _move(self, source: Segment) -> None:
+        live = [(key, entry, entry.line) for key, entry in list(source.live.items())]
+        written = _scan(source, {key for key, _, line in live if not line})
+        for key, entry, kept in live:
+            line = kept or written.get(key)
             if line is None:
                 # Neither memory nor disk has it: there is nothing left to save.
                 self._failures += 1
                 continue
             frame = encode_record(entry.tag, line)
-            target = self._take_in(segment, key, frame, entry)
-            if segment.live.pop(key, None) is None:
+            put = partial(_take_in, source=source, key=key, frame=frame, entry=entry)
+            target = self._rotation.place(put, len(frame), source)
+            if source.live.pop(key, None) is None:
                 # Settled while it was being moved.
                 target.live.pop(key, None)
-
-    def _take_in(self, source: Segment, key: bytes, frame: bytes, entry: Entry) -> Segment:
-        target = self._current
-        for _ in range(_ATTEMPTS):
-            if target is not None and target is not source:
-                # Known to the source before it has the key, so that no `settle` misses it.
-                if target not in source.moved:
-                    source.moved.append(target)
-                try:
-                    target.append(key, frame, entry)
-                except SegmentFull:
-                    pass
-                else:
-                    return target
-            target = self._next(target, len(frame))
-        raise OSError(errno.EAGAIN, "no segment of the journal stayed open for a move")
 
     def housekeep(self) -> int:
         """
@@ -429,42 +279,24 @@ class Journal:
             How many files were removed.
         """
         removed = 0
-        for segment in self._sealed():
+        for segment in self._rotation.sealed():
             if segment.live and not (self._is_in_the_way(segment) and self._rescue(segment)):
                 break
             if not segment.claim():
                 break
-            try:
-                unlink_if_there(self._system, segment.path)
-            except OSError:
-                self._failures += 1
+            if not self._try(partial(unlink_if_there, self._system, segment.path)):
                 segment.released = False
                 break
-            self._discard(segment)
+            self._try(partial(self._rotation.discard, segment))
             removed += 1
         return removed
 
-    def _sealed(self) -> list[Segment]:
-        spares = list(self._spares)
-        return [
-            segment
-            for _, segment in sorted(self._segments.copy().items())
-            if segment is not self._current and segment not in spares
-        ]
-
     def _is_in_the_way(self, segment: Segment) -> bool:
-        if not any(not other.live and other is not segment for other in self._sealed()):
+        if all(other.live or other is segment for other in self._rotation.sealed()):
             return False
         live = list(segment.live.values())
         size = sum(len(entry.line or b"") + len(entry.tag) for entry in live)
-        return size <= self._segment_bytes // _MOVABLE_SHARE
-
-    def _discard(self, segment: Segment) -> None:
-        self._segments.pop(segment.number, None)
-        try:
-            segment.close()
-        except OSError:
-            self._failures += 1
+        return size <= self._rotation.segment_bytes // _MOVABLE_SHARE
 
     def close(self, clean: bool) -> None:
         """
@@ -474,43 +306,44 @@ class Journal:
             clean: Remove the files, because every record is settled. False
                 leaves them for the next start to adopt.
         """
-        self._closed = True
-        segments = list(self._segments.values())
+        segments = self._rotation.close()
+        # As for `housekeep`: without the oldest no younger one may go.
+        removed = clean and all(
+            self._try(partial(unlink_if_there, self._system, segment.path)) for segment in segments
+        )
         for segment in segments:
-            segment.released = True
-            if clean:
-                try:
-                    unlink_if_there(self._system, segment.path)
-                except OSError:
-                    self._failures += 1
-            self._discard(segment)
-        self._current = None
-        self._spares.clear()
-        if clean and segments:
-            try:
-                self._system.sync_directory(self.directory)
-            except OSError:
-                self._failures += 1
+            self._try(partial(self._rotation.discard, segment))
+        if removed and segments:
+            self._try(partial(self._system.sync_directory, self.directory))
 
     def abandon(self) -> None:
         """Let go of what a forked child inherited, and touch nothing on the disk."""
         self.close(clean=False)
 
-    def statistics(self) -> JournalStatistics:
-        """Return the facts of this moment."""
-        segments = list(self._segments.values())
-        return JournalStatistics(
-            segments=len(segments),
-            bytes=sum(segment.capacity for segment in segments),
-            live=sum(len(segment.live) for segment in segments),
-            failures=self._failures,
-            poisoned=self._poisoned,
-            quota=self.quota,
-        )
+    def _try(self, call: Callable[[], None]) -> bool:
+        try:
+            call()
+        except OSError:
+            self._failures += 1
+            return False
+        return True
 
 
-def key_of(line: bytes) -> bytes | None:
-    """Return the id of a line whose last key is `id`; None if it has none."""
-    start = line.rfind(b',"id":"')
-    stop = line.find(b'"', start + 7)
-    return line[start + 7 : stop] if start >= 0 and stop >= 0 else None
+def _take_in(target: Segment, *, source: Segment, key: bytes, frame: bytes, entry: Entry) -> None:
+    # Known to the source before it has the key, so that no `settle` misses it.
+    if target not in source.moved:
+        source.moved.append(target)
+    target.append(key, frame, entry)
+
+
+def _scan(segment: Segment, wanted: set[bytes]) -> dict[bytes, bytes]:
+    """Return the lines of *segment* that have one of the ids *wanted*."""
+    found: dict[bytes, bytes] = {}
+    if not wanted:
+        return found
+    for frame in Scan(segment.read, segment.position()):
+        record = decode_record(frame.payload) if frame.kind is FrameKind.RECORD else None
+        key = None if record is None else key_of(record[1])
+        if record is not None and key in wanted:
+            found[key] = record[1]
+    return found

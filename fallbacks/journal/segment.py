@@ -11,19 +11,12 @@ Rule 3: a frame that may be torn is not taken: the append raises.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..system import (
-    O_CLOEXEC,
-    O_NOFOLLOW,
-    PRIVATE_FILE,
-    publish,
-    unlink_if_there,
-    write_all,
-)
+from .._ownership import make_owned
+from ..system import write_all
 
 if TYPE_CHECKING:
     from ..system import Mapping, System
@@ -176,31 +169,24 @@ def create_segment(system: System, path: str, number: int, header: bytes, capaci
         FileExistsError: If *path* is taken, or somebody was at the file meanwhile.
         OSError: If it cannot be made; nothing is left behind then, if possible.
     """
-    directory, name = os.path.split(path)
-    hidden = os.path.join(directory, f".{name}")
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | O_CLOEXEC | O_NOFOLLOW
-    fd = system.open(hidden, flags, PRIVATE_FILE)
     mapping: Mapping | None = None
-    try:
-        system.fchmod(fd, PRIVATE_FILE)
-        if not system.lock(fd):
-            raise FileExistsError(f"{hidden} is held by another process")
+
+    def fill(fd: int) -> None:
+        nonlocal mapping
         mapping = _map(system, fd, capacity)
         if mapping is not None:
             mapping.write(header)
-        else:
-            _, error = write_all(system, fd, header)
-            if error is not None:
-                raise error
-        publish(system, hidden, path)
+            return
+        _, error = write_all(system, fd, header)
+        if error is not None:
+            raise error
+
+    try:
+        fd = make_owned(system, path, fill)
     except BaseException:
-        # The file must go whatever stopped us; it may hold a whole quota's space.
+        # While it is mapped, a removed file keeps its space.
         if mapping is not None:
             mapping.close()
-        try:
-            unlink_if_there(system, hidden)
-        finally:
-            system.close(fd)
         raise
     return Segment(system, path, number, fd, mapping, capacity)
 

@@ -425,6 +425,9 @@ class FaultyProcess:
     def truncate(self, fd: int, size: int) -> None:
         self._disk.resize(self._file(fd, "truncate").inode, size)
 
+    def await_writers(self, fd: int) -> None:
+        """Writes are atomic here: nobody is ever in the middle of one."""
+
     def wait_writable(self, fd: int, seconds: float) -> bool:
         self._file(fd, "wait_writable")
         return True

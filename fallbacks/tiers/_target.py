@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..outcomes import Outcome
-from ..system import FileFacts, System, ends_with_newline, open_append
+from ..system import FileFacts, System, ends_torn, open_append
 from ._lines import NEWLINE, is_torn, judge
 
 # The file at hand is still good when only a descriptor for the next is missing.
@@ -63,7 +63,7 @@ class Target:
         mode: Permission bits for a new file.
     """
 
-    __slots__ = ("_doubtful", "_torn", "fd", "mode", "opened", "path", "system")
+    __slots__ = ("_doubtful", "_end", "_seen", "_torn", "fd", "mode", "opened", "path", "system")
 
     def __init__(self, system: System, path: str | os.PathLike[str], mode: int) -> None:
         self.system = system
@@ -73,6 +73,10 @@ class Target:
         self.opened: tuple[int, int] | None = None
         self._torn = False
         self._doubtful = False
+        self._seen = 0
+        """The size of the file at the last look."""
+        self._end = 0
+        """Where our last write ended, if nobody else has written."""
 
     def fresh(self) -> Target:
         """Return a target on the same path with nothing open."""
@@ -135,15 +139,19 @@ class Target:
         self._torn = is_torn(data, written, self._torn)
         # A full disk tears the lines of every process that shares the file.
         self._doubtful = error is not None
+        self._end = self._seen + written
         return judge(pieces, size, max(0, written - extra), error)
 
     def _survey(self) -> Survey:
         facts = self._facts()
         if facts is None:
             return NOTHING_OPEN
-        if self._doubtful:
+        # Somebody else who has written may have died over it, and so may the async
+        # tier's abandoned call, whose twin looks here.
+        if self._doubtful or facts.st_size != self._end:
             self._torn = self._ends_torn(facts)
             self._doubtful = False
+        self._seen = facts.st_size
         return Survey(
             ours=True,
             linked=facts.st_nlink > 0,
@@ -177,11 +185,12 @@ class Target:
             self.system.close(fd)
             raise
         self._doubtful = False
+        self._seen = facts.st_size
         return fd, _key(facts)
 
     def _ends_torn(self, facts: FileFacts) -> bool:
         try:
-            return not ends_with_newline(self.system, self.path, facts.st_size)
+            return ends_torn(self.system, self.path, facts.st_size)
         except OSError:
             # An empty line too many is harmless, two lines in one are not.
             return facts.st_size > 0

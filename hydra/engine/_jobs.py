@@ -59,6 +59,8 @@ class Job:
     entries: Sequence[tuple[int, Entry]] = ()
     barriers: Sequence[Barrier] = ()
     chunk: Chunk | None = None
+    counted: bool = False
+    """Whether what it delivered is in the ledger."""
 
     @property
     def pending(self) -> int:

@@ -71,7 +71,9 @@ class EngineLoop:
 
     def take_over(self, service: Service) -> None:
         """Serve *service* from now on; called by its thread, which then ends."""
-        service.ring_with(lambda: None)
+        # Watched already on its way: a loop that hangs would never begin to serve it.
+        service.ring_with(service.rung)
+        service.rung()
         self._arrivals.append(service)
         if not self.call(self._announce):
             service.return_to_thread()
@@ -202,6 +204,7 @@ class _Task:
         service = self._service
         queue, writer, ticket = service.queue, service.writer, service.chain.ticket
         service.ring_with(self.ring)
+        service.heard()
         while service.mode is Mode.LOOP:
             idle = service.declare_idle()
             if idle and not service.closing:

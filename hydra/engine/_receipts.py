@@ -287,9 +287,20 @@ class ParkedReceipt(OwnReceipt):
             raise
 
     def _let_go(self, reason: str) -> None:
+        entry = self._entry
+        note = (entry.stream, entry.number, entry.level, reason)
         for writer, parked in self._parked:
-            if parked.claim():
-                writer.drop(self._entry, reason)
+            taken, defer = False, writer.drops.defer
+            try:
+                # A loop over C functions: no signal comes between the claim and the count.
+                for taken in parked.claims():
+                    defer(note)
+            except IndexError:
+                """Claimed already, by the writer or by an earlier call."""
+            finally:
+                if taken:
+                    writer.drops.fold()
+                    entry.settle(writer.name, Fate(State.DROPPED, None, reason))
 
     def __del__(self) -> None:
         self._let_go(DISCARDED)

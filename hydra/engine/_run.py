@@ -154,8 +154,9 @@ class Run:
         ident = get_ident()
         began = monotonic()
         deadline = began + settings.block_timeout
-        self._waiting.add(ident)
         try:
+            # In here: a handler may raise as soon as it is done.
+            self._waiting.add(ident)
             while (left := deadline - monotonic()) > 0:
                 writer.hurry()
                 queue.wait(left)
@@ -205,8 +206,8 @@ class Run:
 
     def _wait_until(self, done: Callable[[], bool], entry: Entry, deadline: float) -> None:
         ident = get_ident()
-        self._waiting.add(ident)
         try:
+            self._waiting.add(ident)
             while not done() and (left := deadline - monotonic()) > 0:
                 wait(entry.notify, left)
         finally:

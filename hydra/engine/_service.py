@@ -24,6 +24,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.held import HeldStore
+from fallbacks.outcomes import Unknown
 from fallbacks.tier import SyncTier
 from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier
 
@@ -63,6 +64,7 @@ _LET_GO: Final = 0.5
 
 STALLED: Final = "no answer within its deadline"
 LOOP_ENDED: Final = "its event loop has ended"
+INTERRUPTED: Final = "interrupted by an exception out of a signal handler"
 AT_EXIT: Final = "interrupted by the end of the process"
 
 
@@ -262,13 +264,15 @@ class Service:
         ident = get_ident()
         until = math.inf if final else monotonic() + seconds
         while queue.entries and tiers and ident not in self._draining:
-            if not ticket.acquire(0):
-                return False
             before = len(queue.entries)
-            self._draining.add(ident)
-            self._helped = True
-            held = True
+            held = False
             try:
+                # In here, since a handler may raise as soon as the ticket is ours.
+                held = ticket.acquire(0)
+                if not held:
+                    return False
+                self._draining.add(ident)
+                self._helped = True
                 with _within(self.chain, tiers, seconds):
                     held = self._drain(
                         tiers, patient=False, replay=False, final=final, until=until
@@ -278,16 +282,32 @@ class Service:
             finally:
                 self._draining.discard(ident)
                 if held:
-                    job = self.writer.job
-                    if job is not None:
-                        # An exception, out of a signal handler for one, came between
-                        # the beginning of a job and its end.
-                        self.writer.finish(job, final=final)
+                    self._tidy(final=final)
                     self._helped = False
                     ticket.release()
             if not held or len(queue.entries) >= before or monotonic() >= until:
                 break
         return not queue.entries
+
+    def _tidy(self, *, final: bool = False) -> None:
+        """
+        Put back what an exception left half done; the caller holds the ticket.
+
+        It came out of a signal handler, for one, somewhere between the taking of
+        a batch and the end of its job.
+        """
+        chain, writer = self.chain, self.writer
+        section = chain.ticket.section
+        if section is not None:
+            chain.ticket.leave(section)
+            chain.ticket.section = None
+        self.queue.restore()
+        job = writer.job
+        if job is None:
+            return
+        if job.delivery.trying is not None:
+            job.delivery.feed(Unknown(INTERRUPTED), chain.clock.monotonic())
+        writer.finish(job, final=final)
 
     # -- the thread
 
@@ -312,9 +332,7 @@ class Service:
         """Put the job that a crash left behind back to the front, and free the ticket."""
         if not self._holding:
             return
-        job = self.writer.job
-        if job is not None:
-            self.writer.finish(job)
+        self._tidy()
         self._holding = False
         self.chain.ticket.release()
 
@@ -472,7 +490,9 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether there is anything for a watchdog to look at."""
-        return not self.queue.idle or self.chain.ticket.held
+        return (
+            not self.queue.idle or self.chain.ticket.held or self._hear_by != math.inf
+        )
 
     def rescue(self, reason: str = STALLED) -> None:
         """Steal the ticket from a holder whose deadline has passed, and go on without it."""

@@ -5,6 +5,8 @@ Rule 1: taking a number and appending the line is one step. A `for` loop fetches
 from `itertools.count` without giving signals or other threads a chance to run,
 and none of the bytecodes from there to the end of `append` does either. So the
 order of numbers is the order in the queue, and an interrupted call leaves no gap.
+One thing in between does look for signals, the formatting of a number: what a
+handler logs there overtakes, and when it raises, the step is finished first.
 Rule 2: where a record has more than one place to go, the calls to make are
 prepared first and made in one loop over C functions. When a signal raises in
 the middle, what was begun is finished before the exception goes on.
@@ -16,14 +18,14 @@ interrupted a waiting call) a full queue parks or drops, it never blocks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..core.levels import CRITICAL, level_name
-from ..queue import Entry, Parked
+from ..queue import Entry, Fate, Parked, State
 from ._receipts import DROPPED, QUEUED, OwnReceipt, ParkedReceipt, Receipt
 
 if TYPE_CHECKING:
@@ -83,14 +85,20 @@ class Stream:
         queue = self.queue
         if queue is None or len(queue.entries) >= queue.limit or len(body) > self.fat or tracked:
             return self._send(body, level, tracked)
-        number = 0
+        number, line = 0, b""
         try:
             for number in self.numbers:
-                queue.entries.append(b'%b%b%d"}\n' % (body, self.prefix, number))
+                line = b'%b%b%d"}\n' % (body, self.prefix, number)
+                queue.entries.append(line)
                 break
         except MemoryError:
-            self.writers[0].note_drop(self.label, number, level_name(level), NO_MEMORY)
+            if number:
+                self.writers[0].note_drop(self.label, number, level_name(level), NO_MEMORY)
             return DROPPED
+        except BaseException:
+            if number and not line:
+                queue.entries.append(b'%b%b%d"}\n' % (body, self.prefix, number))
+            raise
         finally:
             if queue.idle:
                 queue.ring()
@@ -112,18 +120,24 @@ class Stream:
             parked = self._park(entry, full) if entry is not None and park else []
             refused = [w for w in full if all(w is not other for other, _ in parked)]
             takers = [w for w in self.writers if all(w is not other for other in full)]
-            steps = iter(_puts(takers, entry or line, len(line)) + _parks(parked))
+            reason = PARK_FULL if park else QUEUE_FULL
+            steps = iter(
+                _puts(takers, entry or line, len(line))
+                + _parks(parked)
+                + self._drops(refused, number, level_name(level), entry, reason)
+            )
             for operate, argument in steps:
                 operate(argument)
-            for writer, _ in parked:
-                writer.queue.limit = 0
-            for writer in refused:
-                self._drop(writer, number, level, entry, PARK_FULL if park else QUEUE_FULL)
+        except MemoryError:
+            self._finish(steps, number, level, NO_MEMORY)
+            return DROPPED
         except BaseException:
-            self._finish(steps, number, level)
+            self._finish(steps, number, level, INTERRUPTED)
             raise
         finally:
             self._ring()
+        for writer in refused:
+            writer.drops.fold()
         if entry is None:
             return DROPPED if len(refused) == len(self.writers) else QUEUED
         if parked:
@@ -143,22 +157,33 @@ class Stream:
     def _park(self, entry: Entry, full: list[Writer]) -> list[tuple[Writer, Parked]]:
         return [(w, Parked(entry)) for w in full if w.queue.can_park(len(entry.line))]
 
-    def _drop(
-        self, writer: Writer, number: int, level: int, entry: Entry | None, reason: str
-    ) -> None:
-        if entry is None:
-            writer.note_drop(self.label, number, level_name(level), reason)
-        else:
-            writer.drop(entry, reason)
+    def _drops(
+        self,
+        writers: Sequence[Writer],
+        number: int,
+        level: str,
+        entry: Entry | None,
+        reason: str,
+    ) -> list[Step]:
+        """Return the calls that count a drop at each of *writers*; nobody waits for *entry* yet."""
+        steps: list[Step] = []
+        for writer in writers:
+            note = (self.label, number, level, reason)
+            steps.append((writer.drops.defer, note))
+            if entry is not None:
+                fate = Fate(State.DROPPED, None, reason)
+                steps.append((entry.fates.update, {writer.name: fate}))
+        return steps
 
-    def _finish(self, steps: Iterator[Step] | None, number: int, level: int) -> None:
+    def _finish(
+        self, steps: Iterator[Step] | None, number: int, level: int, reason: str
+    ) -> None:
         """After an exception: make the calls that are left, or count the number as dropped."""
-        if steps is not None:
-            for operate, argument in steps:
-                operate(argument)
-        elif number:
-            for writer in self.writers:
-                writer.note_drop(self.label, number, level_name(level), INTERRUPTED)
+        if steps is None:
+            name = level_name(level)
+            steps = iter(self._drops(self.writers, number, name, None, reason) if number else ())
+        for operate, argument in steps:
+            operate(argument)
 
     def _ring(self) -> None:
         for writer in self.writers:
@@ -198,11 +223,15 @@ class GuaranteedStream(Stream):
             steps = iter(self._places(entry))
             for operate, argument in steps:
                 operate(argument)
-        except BaseException:
+        except BaseException as error:
             if steps is None and entry is not None:
-                steps = iter(_puts(self.writers, entry, len(entry.line)))
-            self._finish(steps, number, level)
-            raise
+                steps = iter(self._places(entry))
+            memory = isinstance(error, MemoryError)
+            self._finish(steps, number, level, NO_MEMORY if memory else INTERRUPTED)
+            if not memory:
+                raise
+            if entry is None:
+                return DROPPED
         finally:
             self._ring()
         return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
@@ -222,7 +251,7 @@ class GuaranteedStream(Stream):
             elif entry.segment is not None:
                 steps.append((queue.overflow.append, entry))
             else:
-                steps.append((partial(writer.drop, reason=QUEUE_FULL), entry))
+                steps += self._drops((writer,), entry.number, entry.level, entry, QUEUE_FULL)
         return steps
 
 
@@ -240,6 +269,12 @@ def _puts(writers: tuple[Writer, ...] | list[Writer], item: bytes | Entry, size:
 
 
 def _parks(parked: list[tuple[Writer, Parked]]) -> list[Step]:
-    return [(writer.queue.parked.append, place) for writer, place in parked]
+    steps: list[Step] = []
+    for writer, place in parked:
+        queue = writer.queue
+        # First the door, then the line: a door closed for nothing is opened by `relax`.
+        steps.append((partial(setattr, queue, "limit"), 0))
+        steps.append((queue.parked.append, place))
+    return steps
 
 

@@ -218,7 +218,7 @@ class Writer:
         for find in order:
             job = find(tiers, patient)
             if job is not None:
-                self.job = job
+                self.job, self.queue.taken = job, []
                 return job
         return None
 
@@ -264,8 +264,8 @@ class Writer:
         """Queue the record of a clean close behind everything else."""
         if self._control is None:
             return
-        self._closing = True
-        self._declare_at = 0.0
+        # The last chance of a tier that has been resting.
+        self._closing = self._hasten = True
         self._report(final=True)
         if not self._closes:
             return
@@ -390,13 +390,19 @@ class Writer:
     def _finish_live(self, job: Job, *, final: bool) -> bool:
         delivery = job.delivery
         primaries, tiers = self.chain.primaries, self.chain.tiers
+        if not job.counted:
+            taken = sum(
+                len(settled.indices)
+                for settled in delivery.settled
+                if tiers[settled.tier].kind is not Kind.HOLDING
+            )
+            # One step for a signal handler that raises; the rest may be done again.
+            self.delivered, job.counted = self.delivered + taken, True
         for settled in delivery.settled:
             if tiers[settled.tier].kind is Kind.HOLDING:
                 self._doubtful = self._doubtful or settled.suspect
-            else:
-                self.delivered += len(settled.indices)
-                if self._auditable and settled.tier not in primaries:
-                    self._divert(job.batch, settled.indices, tiers[settled.tier].name)
+            elif self._auditable and settled.tier not in primaries:
+                self._divert(job.batch, settled.indices, tiers[settled.tier].name)
         entries = dict(job.entries)
         if entries:
             self._settle(job, entries)

@@ -32,8 +32,10 @@ def process(
     """
     event: dict[str, object] = {EVENT: message, **fields}
     ident = get_ident()
-    run.processing.add(ident)
     try:
+        # In here, or a signal handler that raises right after it would switch the
+        # processors off for this thread.
+        run.processing.add(ident)
         for processor in run.settings.processors:
             try:
                 answer = processor(log, method, event)

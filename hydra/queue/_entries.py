@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class State(Enum):
@@ -130,6 +130,15 @@ class Parked:
             return self._token.pop()
         except IndexError:
             return False
+
+    def claims(self) -> Iterator[bool]:
+        """
+        Return an iterator that claims it when it is asked: True, or IndexError.
+
+        For a `for` loop, where no signal can come between the claim and what the
+        loop does with it first.
+        """
+        return map(list.pop, (self._token,))
 
     @property
     def waiting(self) -> bool:

@@ -47,7 +47,7 @@ class Fifo:
 
     __slots__ = (
         "_blocked", "_waiters", "capacity", "ceiling", "entries", "high_water", "idle",
-        "limit", "low_water", "overflow", "parked", "refusing", "ring", "unit",
+        "limit", "low_water", "overflow", "parked", "refusing", "ring", "taken", "unit",
     )  # fmt: skip
 
     def __init__(self, capacity: int, reserve: int, size: int) -> None:
@@ -61,6 +61,8 @@ class Fifo:
         self.parked: deque[Parked] = deque()
         self.overflow: deque[Entry] = deque()
         """Journaled entries for which there was no place; their lines are in the journal."""
+        self.taken: list[Item] = []
+        """What the holder has taken out and not yet made a job of."""
         self.refusing = False
         self._blocked: dict[int, float] = {}
         self.idle = True
@@ -126,10 +128,16 @@ class Fifo:
         entries = self.entries
         self.high_water = max(self.high_water, len(entries))
         items: list[Item] = []
+        self.taken = items
         # One call in C. Were the deque to run empty inside, what had been taken
         # would stay in the list.
         items.extend(map(deque.popleft, repeat(entries, min(most, len(entries)))))
         return items
+
+    def restore(self) -> None:
+        """Put back what was taken last and has not become a job: something was raised between."""
+        items, self.taken = self.taken, []
+        self.entries.extendleft(reversed(items))
 
     def put_back(self, items: list[bytes | Entry | Barrier]) -> None:
         """Return *items* to the front, in their order; nobody else will take them meanwhile."""

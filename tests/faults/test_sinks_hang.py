@@ -5,9 +5,12 @@ A sink that hangs for ever: on a thread, on the loop, deaf to its cancellation, 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +31,7 @@ from tests.sinks._kit import (
 pytestmark = pytest.mark.faults
 
 KINDS = ("sync", "async", "deaf", "blocking")
-TIMEOUT = 0.3
+TIMEOUT = 0.2
 
 
 @pytest.fixture
@@ -73,13 +76,15 @@ def test_hanging_sink_is_left_behind_and_comes_back(hanging, tmp_path, call_styl
     assert State.DELIVERED is settlement.fates["good"].state
     assert waited < TIMEOUT + 2.5
     assert hydra.flush(5).balanced
-    assert "busy" == of("bad").tiers[0].state
+    # One that obeys its cancellation may be asked again.
+    assert hanging.kind == "async" or of("bad").tiers[0].state == "busy"
 
     second = log.error("grave too", n=6).wait(5)
 
     assert State.HELD is second.fates["bad"].state
 
     hanging.release()
+    hydra.flush(5)
     until(lambda: of("bad").delivered == 7, "the sink has everything", seconds=15)
 
     found = numbers(records(hanging.lines))
@@ -124,13 +129,13 @@ def test_hanging_sink_costs_no_processor_time(hanging, tmp_path):
     log = configured(hanging, tmp_path / "good.log")
     log.error("hang", n=0).wait(5)
     hydra.flush(5)
-    never = __import__("threading").Event()
+    never = threading.Event()
 
     before = time.process_time()
-    never.wait(0.5)
+    never.wait(0.3)
     spent = time.process_time() - before
 
-    assert spent < 0.1
+    assert spent < 0.06
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +149,7 @@ def test_process_ends_within_its_deadline(kind, end, tmp_path):
         kind, end = sys.argv[1:]
         sink = Hanging(kind)
         hydra.configure(
-            app="t", exit_timeout=1.0, signals=True,
+            app="t", exit_timeout=0.5, signals=True,
             destinations=[hydra.Destination(sink.sink(), name="bad", timeout=30)],
         )
         log = hydra.get_logger("shop")
@@ -156,7 +161,7 @@ def test_process_ends_within_its_deadline(kind, end, tmp_path):
             log.info("ordinary", n=n)
         print("hung", time.time(), flush=True)
         if end == "close":
-            stats = hydra.close(1.0)
+            stats = hydra.close(0.5)
             print("closed", stats.balanced, stats.accepted, stats.dropped, flush=True)
         elif end == "sigterm":
             os.kill(os.getpid(), signal.SIGTERM)
@@ -167,13 +172,9 @@ def test_process_ends_within_its_deadline(kind, end, tmp_path):
     assert (b"", -signal.SIGTERM if end == "sigterm" else 0) == (done.stderr, done.returncode)
     out = done.stdout.decode().split()
     # The deadline, and what an interpreter takes to end on a busy machine.
-    assert ended - float(out[1]) < 1.0 + 2.0
+    assert ended - float(out[1]) < 0.5 + 2.0
     if end == "close":
         assert ["closed", "True", "20", "0"] == out[2:]
-    from pathlib import Path
-
-    import os
-
     held = [
         line
         for path in Path(os.environ["HYDRA_STATE_DIR"]).rglob("*.held")

@@ -1,0 +1,11 @@
+"""
+Held lines: a fallback file that gives back what it was given, once.
+
+`HeldStore` takes lines and offers them for replay; a `Chunk` is what it offers.
+"""
+
+from __future__ import annotations
+
+from ._store import Chunk, HeldStatistics, HeldStore
+
+__all__ = ["Chunk", "HeldStatistics", "HeldStore"]

@@ -1,0 +1,257 @@
+"""
+What users write, for the type checker: `make lint` runs mypy over it, nobody runs it.
+
+Rule: `assert_type` says what an expression is for whoever writes it; a change of
+one is a change of the public API.
+"""
+
+# Everything a user may write is here, also what a linter would advise against.
+# ruff: noqa: D103, G010, LOG004, LOG014
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import assert_type
+
+import fallbacks
+import hydra
+from hydra.metrics import DestinationStats, JournalStats, TierStats
+from hydra.queue import Fate, State
+
+log = hydra.get_logger("shop", service="api")
+
+
+# -- configuring
+
+
+def configure_in_every_shape(path: Path) -> None:
+    hydra.configure()
+    hydra.configure({"level": "debug", "destinations": ["console"]})
+    hydra.configure("hydra.toml")
+    hydra.configure(path)
+    hydra.configure(preset="production", app="shop")
+    hydra.configure(file=path, queue={"records": 1_000, "when_full": "drop_new"})
+    hydra.configure(destinations=[hydra.Destination(send, name="remote", timeout=2.0)])
+    hydra.configure(destinations=[hydra.Destination(type="file", path=path)])
+    with hydra.running(preset="script"):
+        pass
+    with hydra.running({"app": "shop"}):
+        pass
+    try:
+        hydra.configure(level="loud")
+    except hydra.ConfigurationError as error:
+        assert_type([problem.path for problem in error.problems], list[str])
+    except hydra.HydraError:
+        pass
+
+
+async def configure_for_a_block() -> None:
+    async with hydra.running(preset="service"):
+        await log.info("started")
+    assert_type(await hydra.aflush(timeout=1.0), hydra.Stats)
+    assert_type(await hydra.aclose(timeout=1.0), hydra.Stats)
+
+
+# -- logging
+
+
+def call_plainly() -> None:
+    log.trace("step")
+    log.debug("step %d of %d", 1, 2)
+    log.info("order placed", order_id=42, items=["apple"], at=Path("/"))
+    log.warning("slow", seconds=1.5)
+    log.warn("slow")
+    log.error("refused", exc_info=True)
+    log.error("refused", exc_info=ValueError("no"))
+    log.critical("out of disk", stack_info=True, stacklevel=2, extra={"free": 0})
+    log.fatal("out of disk")
+    log.exception("refused")
+    log.log("info", "by name")
+    log.log(25, "by number")
+    log.info("cost", cost=hydra.lazy(lambda: 42))
+    # What is no text is logged as text.
+    log.info(42)
+    log.info({"a": 1})
+    hydra.info("without a logger", order_id=1)
+    hydra.log("error", "without a logger")
+    hydra.log_exception("without a logger")
+
+
+async def call_awaited() -> None:
+    assert_type(await log.info("order placed"), None)
+    assert_type(await log.error("refused"), None)
+    assert_type(await hydra.critical("out of disk"), None)
+    task = asyncio.create_task(log.info("in a task").coro())
+    assert_type(await task, None)
+
+
+def use_levels() -> None:
+    assert_type(log.is_enabled_for("debug"), bool)
+    assert_type(log.is_enabled_for(20), bool)
+    assert_type(log.name, str)
+
+
+# -- receipts
+
+
+def read_a_receipt() -> None:
+    receipt = log.error("refused")
+    assert_type(receipt, hydra.Receipt)
+    assert_type(receipt.id, str | None)
+    assert_type(receipt.durability, hydra.Durability | None)
+    settlement = receipt.wait(timeout=1.0)
+    assert_type(settlement, hydra.Settlement)
+    assert_type(settlement.id, str | None)
+    assert_type(settlement.settled, bool)
+    assert_type(settlement.delivered, bool)
+    assert_type(settlement.dropped, dict[str, str])
+    assert_type(settlement.fates, dict[str, Fate])
+    for fate in settlement.fates.values():
+        assert_type(fate.state, State)
+        assert_type(fate.tier, str | None)
+        assert_type(fate.reason, str | None)
+    if log.info("order placed") is hydra.DROPPED:
+        pass
+    shared: list[hydra.Receipt] = [hydra.QUEUED, hydra.FILTERED, hydra.SAMPLED, hydra.DROPPED]
+    assert_type(shared[0].durability, hydra.Durability | None)
+
+
+async def await_a_receipt() -> None:
+    receipt = log.tracked().info("order placed")
+    assert_type(await receipt.delivered(), hydra.Settlement)
+    assert_type(await receipt.delivered(timeout=1.0), hydra.Settlement)
+    assert_type(await receipt, None)
+
+
+# -- loggers and blocks
+
+
+def derive_loggers() -> None:
+    assert_type(log.bind(request_id="r1"), hydra.Logger)
+    assert_type(log.unbind("request_id"), hydra.Logger)
+    assert_type(log.tracked(), hydra.Logger)
+    with hydra.context(user_id=7), log.timed("checkout", order_id=1) as facts:
+        facts["items"] = 3
+    with hydra.timed_log("checkout", "debug"):
+        pass
+    with log.catch(level="critical", reraise=True):
+        pass
+
+
+@log.catch
+def guarded(number: int) -> str:
+    return str(number)
+
+
+@log.catch(default=0)
+async def guarded_async(number: int) -> int:
+    return number
+
+
+async def guards_keep_signatures() -> None:
+    assert_type(guarded(1), str)
+    assert_type(await guarded_async(1), int)
+
+
+@hydra.context(job="nightly")
+def in_context(number: int) -> int:
+    return number
+
+
+# -- figures
+
+
+def read_stats() -> None:
+    for stats in (hydra.stats(), hydra.flush(), hydra.close()):
+        assert_type(stats, hydra.Stats)
+        assert_type(stats.accepted, int)
+        assert_type(stats.balanced, bool)
+        assert_type(stats.drops, Mapping[tuple[str, str], int])
+        assert_type(stats.journal, JournalStats)
+        for destination in stats.destinations.values():
+            assert_type(destination, DestinationStats)
+            assert_type(destination.tiers, tuple[TierStats, ...])
+            assert_type(destination.tiers[0].p99, float | None)
+    assert_type(hydra.metrics_text(), str)
+
+
+# -- sinks
+
+
+async def send(lines: Sequence[bytes]) -> None:
+    await asyncio.sleep(len(lines) * 0)
+
+
+def write(lines: Sequence[bytes]) -> None:
+    for line in lines:
+        line.decode()
+
+
+class Remote:
+    """A sync tier."""
+
+    name = "remote"
+    kind = fallbacks.Kind.FINAL
+
+    def write(self, batch: fallbacks.Batch) -> fallbacks.Outcome:
+        if not batch.data:
+            return fallbacks.Permanent("nothing in it")
+        if len(batch) > 100:
+            return fallbacks.Delivered(prefix=100)
+        return fallbacks.DELIVERED
+
+    def close(self) -> None:
+        pass
+
+
+class AsyncRemote:
+    """An async tier."""
+
+    name = "remote"
+    kind = fallbacks.Kind.FINAL
+
+    async def write(self, batch: fallbacks.Batch) -> fallbacks.Outcome:
+        await asyncio.sleep(0)
+        return fallbacks.Retryable("busy", after=len(batch) * 0.1)
+
+    async def aclose(self) -> None:
+        pass
+
+
+sync_tier: fallbacks.SyncTier = Remote()
+async_tier: fallbacks.AsyncTier = AsyncRemote()
+tiers: list[fallbacks.Tier] = [Remote(), AsyncRemote()]
+
+
+def configure_sinks() -> None:
+    hydra.configure(
+        destinations=[
+            hydra.Destination(sink=send),
+            hydra.Destination(write, format="plain"),
+            hydra.Destination(Remote(), fallback=[{"type": "stderr"}]),
+            hydra.Destination(AsyncRemote(), fallback=[Remote()]),
+        ]
+    )
+
+
+# -- processors
+
+
+def add_version(
+    logger: object, method: str, event_dict: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    event_dict["version"] = "1.2"
+    event_dict["method"] = method
+    return event_dict
+
+
+def drop_health_checks(
+    logger: object, method: str, event_dict: MutableMapping[str, object]
+) -> MutableMapping[str, object] | None:
+    return None if event_dict.get("path") == "/healthz" else event_dict
+
+
+def configure_processors() -> None:
+    hydra.configure(processors=[add_version, drop_health_checks])
