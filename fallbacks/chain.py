@@ -68,7 +68,14 @@ class Chain:
         """When the attempt that is under way began, in monotonic seconds."""
         self._late: deque[tuple[int, Outcome]] = deque()
 
-    def run(self, delivery: Delivery, batch: Batch, pause: Callable[[float], object]) -> bool:
+    def run(
+        self,
+        delivery: Delivery,
+        batch: Batch,
+        pause: Callable[[float], object],
+        *,
+        lent: bool = False,
+    ) -> bool:
         """
         Drive *delivery* of *batch* on this thread until it is done or gives up.
 
@@ -77,6 +84,10 @@ class Chain:
             batch: The lines; *delivery* was begun with its length.
             pause: Called with seconds to wait; may return early, with True when
                 somebody is waiting and the wait shall be cut short.
+            lent: Whether this is a thread of the application's and the tiers are
+                ones that raise nothing themselves. What they do raise then, if it
+                is no Exception, came out of a signal handler and goes on: a Ctrl-C
+                must not end as the outcome of a write. The answer is not fed.
 
         Returns:
             False when the ticket was stolen meanwhile: the caller must stop at
@@ -91,9 +102,12 @@ class Chain:
                 self.began = now
                 section = self.ticket.enter(now + step.seconds)
                 answer = attempt(tier, part(batch, step))
+                raised = _beyond_exception(answer) if lent else None
                 if not self.ticket.leave(section):
                     self._late.append((step.tier, answer))
                     return False
+                if raised is not None:
+                    raise raised
                 ended = self.clock.monotonic()
                 self.measure(step.tier, answer, len(step.indices), ended - now)
                 delivery.feed(answer, ended)
@@ -178,6 +192,11 @@ def attempt(tier: Tier, batch: Batch) -> Outcome:
         return outcome_of(tier.write(batch), len(batch))
     except BaseException as error:
         return outcome_of_error(error)
+
+
+def _beyond_exception(answer: Outcome) -> BaseException | None:
+    error = getattr(answer, "error", None)
+    return error if isinstance(error, BaseException) and not isinstance(error, Exception) else None
 
 
 def part(batch: Batch, step: Try) -> Batch:

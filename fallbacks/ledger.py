@@ -179,7 +179,8 @@ class Drops:
 
     def _fold(self) -> None:
         self._count()
-        for self._noting in map(deque.popleft, repeat(self._fresh, len(self._fresh))):
+        # An attribute, so that what was taken is not lost when a signal raises here.
+        for self._noting in map(deque.popleft, repeat(self._fresh, len(self._fresh))):  # noqa: B020 - see above
             self._count()
 
     def _count(self) -> None:

@@ -281,16 +281,16 @@ class Delivery:
         match outcome:
             case Delivered(prefix):
                 taken = left if prefix is None else left[:prefix]
-                self.left = () if prefix is None else left[prefix:]
+                left = () if prefix is None else left[prefix:]
                 rest: Retryable | Permanent | Unknown | None = (
-                    Retryable("only a part was taken") if self.left else None
+                    Retryable("only a part was taken") if left else None
                 )
             case Partial(indices, rest):
                 # A tier sees positions in what it was given; map them back.
                 chosen = set(indices)
                 taken = [index for place, index in enumerate(left) if place in chosen]
-                self.left = [index for place, index in enumerate(left) if place not in chosen]
-                rest = rest if self.left else None
+                left = [index for place, index in enumerate(left) if place not in chosen]
+                rest = rest if left else None
             case _:
                 return outcome
         if taken:

@@ -16,7 +16,6 @@ from itertools import count
 from typing import Final
 
 from ..position import Position
-from ..position import Position
 from ..system import PRIVATE_DIRECTORY, System, is_private
 from ._names import SegmentName, safe_name, short_boot
 from .frames import LONGEST, Header, encode_header, encode_place
@@ -34,8 +33,6 @@ class Rotation:
     The segments of one run.
 
     `unsynced_names` says that one was made since it was last set to False.
-    `positions` is how far the destinations' files reach; each new segment begins
-    with it.
 
     Args:
         system: Where the files are.
@@ -88,7 +85,6 @@ class Rotation:
         self._numbers = count(1)
         self._segments: dict[int, Segment] = {}
         self._spares: deque[Segment] = deque()
-        self.positions: dict[str, Position] = {}
         self.current: Segment | None = None
         self.unsynced_names = False
         self.closed = False

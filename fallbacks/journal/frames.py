@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import repeat
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -143,7 +144,7 @@ def encode_ack(destination: str, position: Position | None, ids: Iterable[bytes]
 
 
 def encode_place(destination: str, position: Position) -> bytes:
-    """Return the frame that acknowledges nothing, but says how far the destination's file reaches."""
+    """Return the frame that acknowledges nothing, but says how far a file reaches."""
     return encode_frame(FrameKind.ACKNOWLEDGEMENT, _ack_head(destination, position))
 
 
@@ -162,17 +163,9 @@ def ranges_of(ids: Iterable[bytes]) -> list[Range]:
         numbers.setdefault(stream, set()).add(int(number))
     found: list[Range] = []
     for stream, members in numbers.items():
-        first = last = None
-        for n in sorted(members):
-            if first is None or last is None:
-                first = last = n
-            elif n == last + 1:
-                last = n
-            else:
-                found.append(Range(stream, first, last))
-                first = last = n
-        if first is not None and last is not None:
-            found.append(Range(stream, first, last))
+        firsts = sorted(n for n in members if n - 1 not in members)
+        lasts = sorted(n for n in members if n + 1 not in members)
+        found += map(Range, repeat(stream), firsts, lasts)
     return found
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import takewhile
 from typing import Final, TypeAlias
 
 from ..position import Position
@@ -111,7 +112,7 @@ def _scan_one(
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        for line in _lines(system, fd, offset, os.path.commonprefix(list(ids))):
+        for line in _lines(system, fd, offset, _shared_start(ids)):
             name = identify(line)
             if name is not None and name in ids:
                 found.add(name)
@@ -119,6 +120,13 @@ def _scan_one(
                     return
     finally:
         system.close(fd)
+
+
+def _shared_start(ids: AbstractSet[bytes]) -> bytes:
+    """Return what all of *ids* begin with."""
+    first, last = min(ids), max(ids)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return first[: sum(1 for _ in same)]
 
 
 def _lines(system: System, fd: int, offset: int, mark: bytes = b"") -> Iterator[bytes]:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import msgspec
+
 from fallbacks.journal.frames import VERSION
 from fallbacks.journal.recovery import SegmentFacts
 from fallbacks.journal.recovery import inspect as inspect_journals
@@ -25,6 +27,10 @@ from .audit._lines import read_line
 from .audit._segments import HELD, acknowledged_before, read_held
 
 _HELD_NAME: Final = re.compile(r"\.([a-z0-9]{8,64})-(\d{1,18})\.held$")
+
+
+class _Header(msgspec.Struct):
+    app: str = ""
 
 
 class Place(NamedTuple):
@@ -76,13 +82,15 @@ class HeldContents:
     What a held segment says.
 
     Args:
-        destinations: Whom it is for; empty when its header cannot be read.
+        app: Whose it is; empty when its header cannot be read.
+        destinations: Whom it is for; empty as well then.
         records: Records in it, control records apart.
         waiting: Lines that are not acknowledged, control records among them.
         waiting_records: How many of them are records.
         damaged: Lines that are no records.
     """
 
+    app: str
     destinations: tuple[str, ...]
     records: int
     waiting: tuple[bytes, ...]
@@ -195,7 +203,7 @@ def _held(path: str, info: os.stat_result, problem: str) -> Leftover:
         return Leftover(
             path=path,
             kind="held",
-            app=name[: match.start()] if match else "",
+            app=contents.app,
             run=match[1] if match else "",
             records=contents.records,
             waiting={
@@ -221,7 +229,8 @@ def read_held_segment(path: str) -> HeldContents:
         done = acknowledged_before(file)
         file.seek(0)
         header = FileFacts(path)
-        read_held([file.readline()], 0, header)
+        first = file.readline()
+        read_held([first], 0, header)
         file.seek(0)
         offset = records = waiting_records = damaged = 0
         waiting: list[bytes] = []
@@ -238,4 +247,11 @@ def read_held_segment(path: str) -> HeldContents:
                     waiting.append(entry.raw.rstrip(b"\n") + b"\n")
                     waiting_records += is_record
     names = tuple(sorted(header.names))
-    return HeldContents(names, records, tuple(waiting), waiting_records, damaged)
+    return HeldContents(_app_of(first), names, records, tuple(waiting), waiting_records, damaged)
+
+
+def _app_of(header: bytes) -> str:
+    try:
+        return msgspec.json.decode(header, type=_Header).app
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""

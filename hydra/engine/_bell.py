@@ -59,15 +59,21 @@ class Once:
 
         False means that the system or the ending interpreter has no thread to give.
         """
+        token = started = None
         try:
-            self._token.pop()
+            # Loops over C functions: a signal handler that raises finds each done,
+            # and known to be done, or not begun.
+            for token in map(list.pop, (self._token,)):
+                break
+            for started in map(start_new_thread, (self._run,), ((),)):
+                break
         except IndexError:
             return True
-        try:
-            start_new_thread(self._run, ())
         except RuntimeError:
-            self._token.append(True)
             return False
+        finally:
+            if token and not started:
+                self._token.append(True)
         return True
 
     def _run(self) -> None:

@@ -18,6 +18,7 @@ from fallbacks.retry import Retry
 from fallbacks.system import SYSTEM, System
 
 from ..config import state_directory
+from ..config._state import Probe
 from ..config._defaults import FALLBACK_QUOTA
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
 from ..core.ids import identify, weigh
@@ -46,6 +47,7 @@ def build(
     system: System = SYSTEM,
     clock: Clock = SYSTEM_CLOCK,
     threaded: bool = True,
+    probe: Probe | None = None,
 ) -> Run:
     """
     Return a run of *settings*, ready to be sent records; nothing is started yet.
@@ -55,6 +57,7 @@ def build(
         system: Files and processes.
         clock: Time.
         threaded: False for tests that pump the writers themselves.
+        probe: Makes a state directory ready, as for `state_directory`.
 
     Raises:
         ConfigurationError: If `strict` is set and there is no place for the journal.
@@ -66,7 +69,7 @@ def build(
     run.loop = EngineLoop(run.draining)
     destinations = _destinations(settings)
     run.destinations = {destination.name: destination for destination in destinations}
-    places = _Places(settings, run)
+    places = _Places(settings, run, probe)
     run.keeper = Keeper(
         places.journal(tuple(run.destinations)),
         interval=settings.journal.sync_interval,
@@ -122,8 +125,9 @@ def _no_hint() -> Position | None:
 class _Places:
     """Where one run may keep journal and held files."""
 
-    def __init__(self, settings: Settings, run: Run) -> None:
+    def __init__(self, settings: Settings, run: Run, probe: Probe | None) -> None:
         self._settings = settings
+        self._probe = probe
         self._run = run
         wanted = settings.journal.enabled
         files = any(
@@ -136,7 +140,7 @@ class _Places:
 
     def _find(self) -> None:
         settings, run = self._settings, self._run
-        found = state_directory(settings.app, explicit=settings.state_dir)
+        found = state_directory(settings.app, explicit=settings.state_dir, probe=self._probe)
         self._state = found.path
         if found.path is not None:
             run.directories = (

@@ -227,6 +227,7 @@ class Engine:
         self._installing = RLock()
         for run in self._runs():
             run.abandon()
+        _hooks.close_inherited(tuple({prefix for run in self._runs() for prefix in run.prefixes}))
         # Kept alive: their locks and descriptors may be in any state, and a
         # finaliser that ran on them here could do the parent's work twice.
         self._parents += self._runs()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _registered: set[int] = set()
 _handled: dict[int, object] = {}
+# How the names of files end that we lock, and what the system adds to a file without a name.
+_LOCKED: Final = (".j", ".held")
+_DELETED: Final = " (deleted)"
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 
 
@@ -47,6 +50,29 @@ def at_exit(engine: Engine) -> None:
     run = engine.run
     if run is not None and run.pid == os.getpid():
         engine.close(run.settings.exit_timeout)
+
+
+def close_inherited(prefixes: tuple[str, ...]) -> None:
+    """
+    In a forked child: close every descriptor of a locked file that begins with one of *prefixes*.
+
+    A thread of the parent may have been about to make such a file, or to take
+    one over, so that no object here knows the descriptor; and while the child
+    had it open, the lock would outlive its owner. Where the system does not tell
+    what is open, nothing is done.
+    """
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            path = os.readlink(f"/proc/self/fd/{number}").removesuffix(_DELETED)
+            # The application may keep files of its own in the same directory.
+            if path.startswith(prefixes) and path.endswith(_LOCKED):
+                os.close(int(number))
+        except OSError:
+            """The descriptor that the list itself was read from."""
 
 
 def in_child(engine: Engine) -> None:

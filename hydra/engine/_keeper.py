@@ -195,9 +195,14 @@ class Keeper:
     def _wake(self) -> None:
         if self._threaded and not self._closed:
             self._asleep = self._leaving = False
-            self._bell.ring()
-            # Without a thread the records are in the kernel all the same; fdatasync must wait.
-            self._thread.start()
+            try:
+                self._bell.ring()
+                # Without a thread the records are in the kernel all the same; fdatasync must wait.
+                self._thread.start()
+            except BaseException:
+                # Out of a signal handler; the next record has to wake it.
+                self._asleep = True
+                raise
 
     def _main(self) -> None:
         while not self._leaving:

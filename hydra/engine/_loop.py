@@ -97,7 +97,12 @@ class EngineLoop:
         self.ident = get_ident()
         self._draining.add(self.ident)
         try:
-            import anyio
+            # All of it now: what the first batch imported might be imported at exit.
+            import aiofiles.threadpool
+            import anyio.from_thread
+
+            import fallbacks.aio
+            import fallbacks.tiers._executor  # noqa: F401
 
             options: dict[str, Any] = {"use_uvloop": _has_uvloop()}
             anyio.run(self._serve_all, backend="asyncio", backend_options=options)
@@ -190,9 +195,14 @@ class _Task:
         """Wake the task; called by producers."""
         service = self._service
         service.queue.idle = False
-        service.rung()
-        if not self._loop.call(self._set):
-            service.return_to_thread()
+        try:
+            service.rung()
+            if not self._loop.call(self._set):
+                service.return_to_thread()
+        except BaseException:
+            # As in `Service._ring_thread`.
+            service.queue.idle = True
+            raise
 
     def _set(self) -> None:
         # Here, and not where the task wakes up: it may be in the middle of a long
@@ -217,7 +227,7 @@ class _Task:
             while not ticket.acquire(0):
                 await self._anyio.sleep(_TICKET_EVERY)
             if service.mode is not Mode.LOOP:
-                ticket.release()
+                service.bow_out()
                 return
             if not await self._drain(calls, patient=True):
                 return

@@ -303,4 +303,7 @@ class ParkedReceipt(OwnReceipt):
                     entry.settle(writer.name, Fate(State.DROPPED, None, reason))
 
     def __del__(self) -> None:
-        self._let_go(DISCARDED)
+        # Not there when a signal handler has raised while this was being made. The
+        # line has nobody to let go of it then, and is taken in when there is room.
+        if hasattr(self, "_parked"):
+            self._let_go(DISCARDED)

@@ -186,15 +186,20 @@ class Run:
             if self.may_wait():
                 self._wait_until(lambda: entry.durable, entry, deadline)
             return OwnReceipt(entry, writers, deadline)
-        patient = self.may_wait()
+        services = [self.services[writer.name] for writer in writers]
+        # One full timeout per destination: until it takes something again, the
+        # next caller does not wait for it.
+        patient = self.may_wait() and not any(service.stuck for service in services)
         timeout = self._queue_settings(writers[0].name).block_timeout
-        for writer in writers:
-            left = max(0.0, began + timeout - monotonic())
-            self.services[writer.name].help(wait=patient, seconds=left)
+        for service in services:
+            service.help(wait=patient, seconds=max(0.0, began + timeout - monotonic()))
         if patient and not entry.settled:
             for writer in writers:
                 writer.hurry()
             self._wait_until(lambda: entry.settled, entry, began + timeout)
+            for service in services:
+                if service.writer.name not in entry.fates:
+                    service.note_stuck()
         return OwnReceipt(entry, writers)
 
     def resend(self, stream: Stream, body: bytes, level: int) -> Receipt:
@@ -349,6 +354,15 @@ class Run:
         """Whether anything is pending here, so that its statistics still matter."""
         return any(service.writer.pending for service in self.services.values())
 
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """How the paths of our own locked files begin: the journal's and the held ones."""
+        journal = (
+            () if self.journal_directory is None else (os.path.join(self.journal_directory, ""),)
+        )
+        hidden = tuple(os.path.join(*_hidden(prefix)) for prefix in self.held_prefixes)
+        return (*journal, *self.held_prefixes, *hidden)
+
     def abandon(self) -> None:
         """In a forked child: close what was inherited, touch nothing else of the parent's."""
         if self.keeper.journal is not None:
@@ -363,3 +377,9 @@ def _layer_of(logger: str, layers: Container[str]) -> str:
     while name and name not in layers:
         name = name.rpartition(".")[0]
     return name
+
+
+def _hidden(prefix: str) -> tuple[str, str]:
+    """Return directory and name of *prefix* as its files are called before they are whole."""
+    directory, name = os.path.split(prefix)
+    return directory, f".{name}"

@@ -23,6 +23,7 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from fallbacks.breaker import State
 from fallbacks.held import HeldStore
 from fallbacks.outcomes import Unknown
 from fallbacks.tier import SyncTier
@@ -124,6 +125,7 @@ class Service:
         self._instant = tuple(i for i in own if isinstance(chain.tiers[i], StreamTier))
         self._async_only = self._loop_only = loop_only
         self._hear_by = math.inf
+        self._stuck_at: int | None = None
         self._watchdog = watchdog
         self._draining = draining
         self._threaded = threaded
@@ -141,19 +143,28 @@ class Service:
 
     def start(self) -> None:
         """Start the writer's thread; where none can be started, drain on this one."""
-        self.queue.idle = False
         if not self._threaded:
+            self.queue.idle = False
             return
+        claimed = started = None
         try:
-            self._startable.pop()
+            # Loops over C functions: a handler that raises finds each done, and
+            # known to be done, or not begun.
+            for claimed in map(list.pop, (self._startable,)):
+                break
+            self._enter(Mode.THREAD)
+            self.queue.idle = False
+            for started in map(start_new_thread, (self._main,), ((False,),)):
+                break
         except IndexError:
             # Two records found the writer idle at once; the other one starts it.
             return
-        self._enter(Mode.THREAD)
-        try:
-            start_new_thread(self._main, (False,))
         except RuntimeError:
-            self._enter(Mode.NEW)
+            """No thread to be had."""
+        finally:
+            if claimed and not started:
+                self._enter(Mode.NEW)
+        if not started:
             if self.closing:
                 self.seize()
             else:
@@ -161,10 +172,15 @@ class Service:
 
     def _ring_thread(self) -> None:
         self.queue.idle = False
-        if self.loop is not None:
-            # Seen here, where a record finds the writer asleep, and not once per record.
-            running_loop()
-        self._bell.ring()
+        try:
+            if self.loop is not None:
+                # Seen here, where a record finds the writer asleep, and not once per record.
+                running_loop()
+            self._bell.ring()
+        except BaseException:
+            # Out of a signal handler. If the bell has not been rung, the next record must.
+            self.queue.idle = True
+            raise
 
     def _ring_direct(self) -> None:
         self.help(final=True, seconds=_DIRECT if running_loop() is None else 0.0)
@@ -249,6 +265,18 @@ class Service:
             return False
         return self._drain_here(self._instant, 0.0)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a caller waited in vain, and no tier has taken anything since."""
+        return self._stuck_at == self._taken()
+
+    def note_stuck(self) -> None:
+        """Note that a caller waited a full timeout in vain."""
+        self._stuck_at = self._taken()
+
+    def _taken(self) -> int:
+        return sum(meter.taken for meter in self.chain.meters)
+
     def _has_room(self) -> bool:
         """Return whether the console takes anything now: a refusal would count as its failure."""
         tiers = self.chain.tiers
@@ -275,21 +303,52 @@ class Service:
                 self._helped = True
                 with _within(self.chain, tiers, seconds):
                     held = self._drain(
-                        tiers, patient=False, replay=False, final=final, until=until
+                        tiers, patient=False, replay=False, final=final, until=until, lent=True
                     )
                 if final and held:
                     self.writer.abandon_rest()
             finally:
-                self._draining.discard(ident)
-                if held:
-                    self._tidy(final=final)
-                    self._helped = False
-                    ticket.release()
+                # One in the other: a handler may raise in here, too.
+                try:
+                    self._draining.discard(ident)
+                finally:
+                    if held:
+                        try:
+                            self._tidy()
+                        finally:
+                            self._helped = False
+                            ticket.release()
             if not held or len(queue.entries) >= before or monotonic() >= until:
                 break
         return not queue.entries
 
-    def _tidy(self, *, final: bool = False) -> None:
+    def pump(self) -> bool:
+        """
+        Run jobs on the calling thread until there are none; never wait for a tier to heal.
+
+        For a run that was built without threads: nobody else serves its writer.
+        Unlike `help` it uses every sync tier, and replays.
+
+        Returns:
+            False when somebody else drains, or the ticket was stolen meanwhile.
+        """
+        ticket, ident = self.chain.ticket, get_ident()
+        if ident in self._draining or not ticket.acquire(0):
+            return False
+        self._draining.add(ident)
+        self._helped = held = True
+        try:
+            held = self._drain(self.chain.sync_tiers, patient=False)
+        finally:
+            self._draining.discard(ident)
+            if held:
+                self._tidy()
+                self._helped = False
+                ticket.release()
+        self.declare_idle()
+        return held
+
+    def _tidy(self) -> None:
         """
         Put back what an exception left half done; the caller holds the ticket.
 
@@ -305,9 +364,14 @@ class Service:
         job = writer.job
         if job is None:
             return
-        if job.delivery.trying is not None:
-            job.delivery.feed(Unknown(INTERRUPTED), chain.clock.monotonic())
-        writer.finish(job, final=final)
+        delivery = job.delivery
+        if delivery.trying is not None:
+            # A tier cannot be blamed for it. One that was on probation cannot
+            # stay so either, or nobody would ever try it again.
+            if chain.plan.tiers[delivery.trying].breaker.state is State.PROBING:
+                delivery.feed(Unknown(INTERRUPTED), chain.clock.monotonic())
+            delivery.trying = None
+        writer.finish(job)
 
     # -- the thread
 
@@ -354,12 +418,17 @@ class Service:
                 if self._leave():
                     return True
                 self._bell.wait(writer.wait())
+                if self._closed:
+                    return True
                 queue.idle = False
                 if len(queue.entries) < queue.low_water and not self.closing:
                     self._bell.wait(LINGER)
             queue.idle = False
             self._watchdog.watch(self)
             ticket.acquire()
+            if self._closed:
+                self.bow_out()
+                return True
             self._holding = True
             if not self._drain(self.chain.sync_tiers, patient=True):
                 return True
@@ -374,11 +443,23 @@ class Service:
         self.queue.idle = False
         return False
 
+    def bow_out(self) -> None:
+        """With the ticket in hand: leave it to whoever took over while this one was waiting."""
+        self.chain.ticket.release()
+        # Whoever took over may have declared itself idle before this one woke up,
+        # and a producer rings only for an idle writer.
+        self.queue.idle = True
+        if self.queue.entries:
+            self.queue.ring()
+
     def _leave(self) -> bool:
         """With nothing left to do: end, if somebody asked for it."""
         if self.closing:
             self.chain.ticket.acquire()
-            self._close_now(self.chain.sync_tiers)
+            if self._closed:
+                self.bow_out()
+            else:
+                self._close_now(self.chain.sync_tiers)
             return True
         if self.leaving:
             self.leaving = False
@@ -396,6 +477,8 @@ class Service:
         """Wait for the loop that alone can serve the sink; return True when it has taken over."""
         loop = self.loop
         while loop is not None and loop.failure is None:
+            if self._closed:
+                return True
             if loop.wants(self):
                 loop.take_over(self)
                 return True
@@ -418,6 +501,7 @@ class Service:
         replay: bool = True,
         final: bool = False,
         until: float = math.inf,
+        lent: bool = False,
     ) -> bool:
         """
         Run jobs until there are none; return False when the ticket was stolen meanwhile.
@@ -426,7 +510,7 @@ class Service:
         """
         writer, chain = self.writer, self.chain
         while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
-            if not chain.run(job.delivery, job.batch, self._pause):
+            if not chain.run(job.delivery, job.batch, self._pause, lent=lent):
                 return False
             if not writer.finish(job, final=final) or monotonic() >= until:
                 break
@@ -517,6 +601,8 @@ class Service:
         self._finish_for_helper()
 
     def _start_thread(self, work: Callable[..., object], *args: object) -> bool:
+        if not self._threaded:
+            return False
         try:
             start_new_thread(work, args)
         except RuntimeError:
@@ -667,6 +753,7 @@ class Service:
         """Give the ticket back for good: from now on whoever logs also drains."""
         self._closed = True
         self._enter(Mode.DIRECT)
+        self._bell.ring()
         self.chain.ticket.release()
         # A line that was queued before the mode changed rang for nobody.
         self.help(final=True)

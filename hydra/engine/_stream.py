@@ -18,7 +18,7 @@ interrupted a waiting call) a full queue parks or drops, it never blocks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count, repeat
 from time import monotonic
@@ -43,7 +43,6 @@ DISK_WAIT: Final = 0.25
 QUEUE_FULL: Final = "queue_full"
 PARK_FULL: Final = "park_full"
 NO_MEMORY: Final = "no_memory"
-INTERRUPTED: Final = "interrupted"
 
 
 class Stream:
@@ -124,15 +123,15 @@ class Stream:
             steps = iter(
                 _puts(takers, entry or line, len(line))
                 + _parks(parked)
-                + self._drops(refused, number, level_name(level), entry, reason)
+                + self._drops(refused, number, level_name(level), reason, entry)
             )
             for operate, argument in steps:
                 operate(argument)
         except MemoryError:
-            self._finish(steps, number, level, NO_MEMORY)
+            self._finish(steps or self._drops(self.writers, number, level_name(level), NO_MEMORY))
             return DROPPED
         except BaseException:
-            self._finish(steps, number, level, INTERRUPTED)
+            self._finish(steps or self._rescue(body, number, level))
             raise
         finally:
             self._ring()
@@ -162,11 +161,13 @@ class Stream:
         writers: Sequence[Writer],
         number: int,
         level: str,
-        entry: Entry | None,
         reason: str,
+        entry: Entry | None = None,
     ) -> list[Step]:
         """Return the calls that count a drop at each of *writers*; nobody waits for *entry* yet."""
         steps: list[Step] = []
+        if not number:
+            return steps
         for writer in writers:
             note = (self.label, number, level, reason)
             steps.append((writer.drops.defer, note))
@@ -175,13 +176,28 @@ class Stream:
                 steps.append((entry.fates.update, {writer.name: fate}))
         return steps
 
-    def _finish(
-        self, steps: Iterator[Step] | None, number: int, level: int, reason: str
-    ) -> None:
-        """After an exception: make the calls that are left, or count the number as dropped."""
-        if steps is None:
-            name = level_name(level)
-            steps = iter(self._drops(self.writers, number, name, None, reason) if number else ())
+    def _rescue(self, body: bytes, number: int, level: int) -> list[Step]:
+        """Return the calls that queue *body*, where something was raised after it was numbered."""
+        if not number:
+            return []
+        entry = self._entry(b'%b%b%d"}\n' % (body, self.prefix, number), number, level)
+        return self._places(entry)
+
+    def _places(self, entry: Entry) -> list[Step]:
+        """Return the calls that queue *entry*, in the overflow where there is no place."""
+        steps: list[Step] = []
+        for writer in self.writers:
+            queue = writer.queue
+            if not self.full(writer):
+                steps += _puts((writer,), entry, len(entry.line))
+            elif entry.segment is not None:
+                steps.append((queue.overflow.append, entry))
+            else:
+                steps += self._drops((writer,), entry.number, entry.level, QUEUE_FULL, entry)
+        return steps
+
+    @staticmethod
+    def _finish(steps: Iterable[Step]) -> None:
         for operate, argument in steps:
             operate(argument)
 
@@ -223,15 +239,17 @@ class GuaranteedStream(Stream):
             steps = iter(self._places(entry))
             for operate, argument in steps:
                 operate(argument)
-        except BaseException as error:
-            if steps is None and entry is not None:
-                steps = iter(self._places(entry))
-            memory = isinstance(error, MemoryError)
-            self._finish(steps, number, level, NO_MEMORY if memory else INTERRUPTED)
-            if not memory:
-                raise
+        except MemoryError:
             if entry is None:
+                self._finish(self._drops(self.writers, number, level_name(level), NO_MEMORY))
                 return DROPPED
+            self._finish(steps or self._places(entry))
+        except BaseException:
+            if entry is None:
+                self._finish(self._rescue(body, number, level))
+            else:
+                self._finish(steps or self._places(entry))
+            raise
         finally:
             self._ring()
         return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
@@ -240,19 +258,6 @@ class GuaranteedStream(Stream):
     def full(writer: Writer) -> bool:
         """Return whether the reserve is used up, too."""
         return len(writer.queue.entries) >= writer.queue.ceiling
-
-    def _places(self, entry: Entry) -> list[Step]:
-        """Return the calls that queue *entry*, in the overflow where there is no place."""
-        steps: list[Step] = []
-        for writer in self.writers:
-            queue = writer.queue
-            if not self.full(writer):
-                steps += _puts((writer,), entry, len(entry.line))
-            elif entry.segment is not None:
-                steps.append((queue.overflow.append, entry))
-            else:
-                steps += self._drops((writer,), entry.number, entry.level, entry, QUEUE_FULL)
-        return steps
 
 
 def _puts(writers: tuple[Writer, ...] | list[Writer], item: bytes | Entry, size: int) -> list[Step]:

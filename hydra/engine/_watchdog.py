@@ -39,9 +39,14 @@ class Watchdog:
         self._services[service] = None
         if self._asleep and self._threaded:
             self._asleep = self._leaving = False
-            self._bell.ring()
-            # Without a thread, deadlines of sync tiers go unwatched; the rest works.
-            self._thread.start()
+            try:
+                self._bell.ring()
+                # Without a thread, deadlines of sync tiers go unwatched; the rest works.
+                self._thread.start()
+            except BaseException:
+                # Out of a signal handler; the next writer that gets busy has to wake it.
+                self._asleep = True
+                raise
 
     def look(self) -> None:
         """Rescue every writer whose call is overdue; forget those that are idle."""

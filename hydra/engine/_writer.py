@@ -54,6 +54,8 @@ SCAN_BYTES: Final = 8 << 20
 
 CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
+UNREADABLE: Final = "journal_unreadable"
+"""Reason of a drop: only the journal had the record, and gives it back no more."""
 
 
 class Ledgerkeeper(Protocol):
@@ -499,7 +501,7 @@ class Writer:
             if entry.line:
                 queue.put(entry, len(entry.line))
             else:
-                self.drop(entry, "journal_unreadable")
+                self.drop(entry, UNREADABLE)
 
     # -- control records
 

@@ -35,7 +35,7 @@ def test_python_of_a_page_prints_what_the_page_shows(page: Path) -> None:
     """
     text = page.read_text(encoding="utf-8")
 
-    assert text == SCRIPT.rendered(text, str(page)), "run scripts/readme.py"
+    assert text == SCRIPT.rendered(text, str(page.relative_to(ROOT))), "run scripts/readme.py"
 
 
 def test_block_that_fails_is_named() -> None:

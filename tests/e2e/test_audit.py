@@ -230,12 +230,15 @@ class TestOutage:
 
     def test_diverted_to_standard_error(self, place):
         """What standard error took instead is declared in the file, as diverted."""
-        script = self.BROKEN.replace("FALLBACK", '["stderr"]') + """
+        script = (
+            self.BROKEN.replace("FALLBACK", '["stderr"]')
+            + """
         logs.unlink()
         pathlib.Path("away").rename(logs)
         hydra.info("after")
         hydra.close()
         """
+        )
         _, err = place.run(script)
 
         away = [json.loads(line)["message"] for line in err.splitlines()]

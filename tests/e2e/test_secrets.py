@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 SECRET = "hunter2-planted"
 
 # Each place also carries the word `visible`, so that an empty file proves nothing.
-PLANT = '''
+PLANT = """
 import collections, dataclasses, enum, hydra, msgspec, os, pathlib, signal, types
 SECRET = "hunter2" + "-planted"
 log = hydra.get_logger("shop")
@@ -44,7 +44,7 @@ def plant(call):
     call("styles", apiKey=SECRET, db_password=SECRET, accessToken=SECRET, PASSWD=SECRET)
     call("bound", **{"X-Api-Key": SECRET, "set-cookie": SECRET, "session.id": SECRET})
     call("kinds", password=SECRET.encode(), token=[SECRET, {"a": SECRET}], secret={SECRET: 1})
-    call("number", pwd={"a": [SECRET]}, credentials=(SECRET, SECRET), jwt=hydra.lazy(lambda: SECRET))
+    call("number", pwd={"a": [SECRET]}, credentials=(SECRET, SECRET), jwt=SECRET)
     for depth in range(12):
         call("deep", value=deep(depth))
     call("objects", user=User("visible", SECRET), users=[User("x", SECRET)])
@@ -53,7 +53,7 @@ def plant(call):
     call("headers", headers=((b"host", b"visible"), (b"Authorization", SECRET.encode())))
     call("mapping", value=types.MappingProxyType({"password": SECRET}))
     call("keys", value={Name.KEY: SECRET, b"token": SECRET, "Api Key": SECRET})
-    call("lazy", value=hydra.lazy(lambda: {"password": SECRET}))
+    call("lazy", value=hydra.lazy(lambda: {"password": SECRET}), jwt=hydra.lazy(lambda: SECRET))
     call("extra", extra={"password": SECRET, "nested": {"token": SECRET}})
     call("wide", value={"filler": "x" * 100_000, "password": SECRET})
     call("long", filler="x" * 100_000, password=SECRET * 10_000)
@@ -69,7 +69,7 @@ def everything():
         raise ValueError("visible")
     except ValueError:
         log.exception("failed", password=SECRET, user=User("visible", SECRET))
-'''
+"""
 
 WAYS = {
     "file and consoles": (

@@ -45,7 +45,7 @@ class Liar(dict):
         return 3
 
     def __len__(self):
-        return -1
+        raise RuntimeError("no")
 
     def __iter__(self):
         raise RuntimeError("no")
@@ -86,12 +86,14 @@ class LongText(str):
 
 
 def cycle():
+    """Return a list that holds itself."""
     found: list[object] = [1]
     found.append({"self": found})
     return found
 
 
 def deep(kind):
+    """Return a million levels of *kind*."""
     found: object = None
     for _ in range(10**6):
         found = [found] if kind is list else {"a": found}
@@ -99,6 +101,7 @@ def deep(kind):
 
 
 def failing():
+    """Yield once, then fail."""
     yield 1
     raise RuntimeError("no")
 
@@ -113,7 +116,7 @@ VALUES = {
     "deep dict": lambda: deep(dict),
     "nan": lambda: math.nan,
     "infinity in a list": lambda: [math.inf, -math.inf, {"x": math.nan}],
-    "bytes": lambda: b"\xff\x00\n\"\\",
+    "bytes": lambda: b'\xff\x00\n"\\',
     "bytearray view": lambda: memoryview(bytearray(b"\xfe" * 9))[::2],
     "long text": lambda: "x" * 100_000_000,
     "long wide text": lambda: "\u20ac\ud800" * 5_000_000,
@@ -255,19 +258,15 @@ def test_exceptions_of_all_kinds(tmp_path):
 
 def test_arguments_that_do_not_fit(tmp_path):
     """A message whose arguments are wrong is logged all the same, with its template."""
+    calls = (
+        ("%d of %s", "x"),
+        ("%s",),
+        ("100%",),
+        ("%(name)s", {"other": 1}),
+        ("no place", 1, 2),
+    )
+    found = sent(tmp_path / "app.log", lambda log: [log.info(*call) for call in calls])
 
-    def send(log):
-        log.info("%d of %s", "x")
-        log.info("%s")
-        log.info("100%")
-        log.info("%(name)s", {"other": 1})
-        log.info("no place", 1, 2)
-
-    found = sent(tmp_path / "app.log", send)
-
-    assert ["%d of %s", "%s", "100%", "%(name)s", "no place"] == [
-        record["message"][: len(template)]
-        for record, template in zip(
-            found, ("%d of %s", "%s", "100%", "%(name)s", "no place"), strict=True
-        )
+    assert [call[0] for call in calls] == [
+        record["message"][: len(call[0])] for record, call in zip(found, calls, strict=True)
     ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fallbacks.held import HeldStore
+from fallbacks.held._format import Line, decode_ack, decode_header, number_in_name, split_lines
 from fallbacks.outcomes import Delivered, Outcome, Partial, Permanent, Retryable
 from fallbacks.position import Position
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem, Killed
@@ -76,6 +78,9 @@ def drain(held: HeldStore, limit: int = 3, *, acknowledge: bool = True) -> list[
             break
         held.acknowledge(chunk)
     return found
+
+
+IMPORTED = [line(n, "dead") for n in range(1, 4)]
 
 
 @pytest.fixture
@@ -286,6 +291,343 @@ def test_golden_segment_is_read_for_ever(fs: FaultyFilesystem) -> None:
     assert [line(n, "k3f9x2ab71qz") for n in (2, 3)] == list(chunk.lines)
 
 
+def test_failed_write_leaves_no_empty_file(fs: FaultyFilesystem) -> None:
+    """A file that took nothing is removed at once, and the next write begins another one."""
+    held = store(fs)
+    fs.fail("write", errno.EIO, when=2)
+    outcome = held.write([line(1)])
+    left = (fs.files(), fs.descriptors(), held.statistics().segments)
+    held.write([line(2)])
+
+    assert isinstance(outcome, Retryable)
+    assert ([], 0, 0) == left
+    assert [line(2)] == drain(held)
+
+
+def test_failed_write_keeps_a_file_with_lines(fs: FaultyFilesystem) -> None:
+    """An error after earlier lines costs none of them."""
+    held = store(fs)
+    held.write([line(1)])
+    fs.fail("write", errno.EIO)
+    held.write([line(2)])
+
+    assert (1, [line(1)]) == (held.held, drain(held))
+
+
+@pytest.mark.parametrize("operation", ["fdatasync", "link", "unlink", "sync_directory", "fchmod"])
+def test_failed_import_leaves_nothing(fs: FaultyFilesystem, operation: str) -> None:
+    """An import that raises has stored nothing, also when its file had its name already."""
+    held = store(fs)
+    fs.fail(operation, errno.EIO, times=1)
+    if operation == "link":
+        # Where links fail a file is renamed; make that fail as well.
+        fs.fail("rename", errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        held.import_lines("dead", IMPORTED, None)
+    left = (fs.files(), fs.descriptors(), held.held)
+    again = held.import_lines("dead", IMPORTED, None)
+
+    assert (([], 0, 0), 3, IMPORTED) == (left, again, drain(held))
+
+
+def test_import_into_a_directory_that_cannot_be_read_raises(fs: FaultyFilesystem) -> None:
+    """Without knowing what was imported before, nothing is imported."""
+    held = store(fs)
+    fs.makedirs("/state")
+    fs.fail("listdir", errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        held.import_lines("dead", IMPORTED, None)
+
+    assert 0 == held.held
+
+
+def test_import_counts_what_is_no_line(fs: FaultyFilesystem) -> None:
+    """A recovered line without an id is counted as torn; the others are taken."""
+    held = store(fs)
+
+    assert (1, 1) == (held.import_lines("dead", [b"alien\n", line(1, "dead")], None), held.held)
+    assert 1 == held.statistics().torn
+
+
+def test_import_takes_over_what_its_like_left(fs: FaultyFilesystem) -> None:
+    """Lines of an import whose process died are not stored twice, but taken over and counted."""
+    store(fs.process(200), "runb").import_lines("dead", IMPORTED[:2], None)
+    fs.kill(200)
+    held = store(fs)
+    count = held.import_lines("dead", IMPORTED, None)
+
+    assert (3, 3) == (count, held.held)
+    assert IMPORTED == sorted(drain(held))
+    assert [] == fs.files()
+
+
+def test_import_leaves_to_the_living_what_they_imported(fs: FaultyFilesystem) -> None:
+    """What a living process has imported is its to deliver."""
+    other = store(fs.process(200), "runb")
+    other.import_lines("dead", IMPORTED, None)
+    held = store(fs)
+
+    assert (0, 0, 3) == (held.import_lines("dead", IMPORTED, None), held.held, other.held)
+
+
+def test_import_file_that_goes_meanwhile_is_no_error() -> None:
+    """Between listing and opening its owner may finish the file."""
+
+    class Racing(FaultyFilesystem):
+        def listdir(self, path: str) -> list[str]:
+            names = super().listdir(path)
+            for name in self.files():
+                self.unlink(name)
+            return names
+
+    fs = Racing()
+    store(fs.process(200), "runb").import_lines("dead", IMPORTED, None)
+    fs.kill(200)
+    held = store(fs)
+
+    assert (3, IMPORTED) == (held.import_lines("dead", IMPORTED, None), drain(held))
+
+
+@pytest.mark.parametrize("when", [1, 4, 12, 14])
+def test_file_that_cannot_be_read_is_not_half_adopted(
+    fs: FaultyFilesystem, monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    """After an adoption that failed anywhere the ids are free: the same lines can be taken."""
+    monkeypatch.setattr("fallbacks.held._format.WINDOW", 64)
+    lines = [line(n, "runb") for n in range(1, 4)]
+    store(fs.process(200), "runb").write(lines)
+    fs.kill(200)
+    held = store(fs)
+    fs.fail("pread", errno.EIO, when=when)
+    adopted = held.adopt()
+    after = (adopted, held.held, fs.descriptors(), held.statistics().failures)
+    outcome = held.write(lines)
+
+    assert (0, 0, 0, 1) == after
+    assert (Delivered(), 3, lines) == (outcome, held.held, drain(held))
+
+
+def test_directory_that_cannot_be_listed_is_counted(fs: FaultyFilesystem) -> None:
+    """An adoption that could not look changes nothing, what was left behind included."""
+    held = store(fs)
+    held.write([line(1)])
+    held.close()
+    fs.fail("listdir", errno.EIO)
+
+    assert (0, 1, 1) == (held.adopt(), held.held, held.statistics().failures)
+
+
+def test_store_adopts_its_own_files_after_a_close(fs: FaultyFilesystem) -> None:
+    """What it left behind is counted once when it comes back."""
+    held = store(fs)
+    held.write([line(1)])
+    held.close()
+
+    assert (1, 1, [line(1)]) == (held.adopt(), held.held, drain(held))
+
+
+def test_unfinished_file_goes_at_the_next_start(fs: FaultyFilesystem) -> None:
+    """A hidden file of the dead is removed, one of the living stays; a failure is counted."""
+    fs.makedirs("/state")
+    for name in ("a", "b"):
+        fs.put(f"/state/.shop.app.{name}-1.held", line(1))
+    alive = fs.process(200)
+    alive.lock(alive.open("/state/.shop.app.b-1.held", os.O_RDWR))
+    held = store(fs)
+    fs.fail("unlink", errno.EIO)
+    held.adopt()
+    kept = len(fs.files())
+    held.adopt()
+
+    assert (2, ["/state/.shop.app.b-1.held"], 1) == (kept, fs.files(), held.statistics().failures)
+
+
+def test_name_that_is_taken_is_passed_over(fs: FaultyFilesystem) -> None:
+    """A file in the way is left alone and another name is used."""
+    fs.makedirs("/state")
+    fs.put(f"{PREFIX}.runa-1.held", b"not mine")
+    held = store(fs)
+    held.write([line(1)])
+
+    assert [f"{PREFIX}.runa-1.2.held", f"{PREFIX}.runa-1.held"] == fs.files()
+    assert (b"not mine", [line(1)]) == (fs.read(f"{PREFIX}.runa-1.held"), drain(held))
+
+
+def test_no_free_name_is_retryable(fs: FaultyFilesystem) -> None:
+    """When every name is taken nothing is written, and nothing is lost."""
+    held = store(fs)
+    fs.fail("open", errno.EEXIST, times=None)
+    outcome = held.write([line(1)])
+
+    assert isinstance(outcome, Retryable)
+    assert "no free name" in str(outcome.error)
+
+
+def test_lines_that_went_behind_our_back_are_counted(fs: FaultyFilesystem) -> None:
+    """A file that somebody cut gives what is left, and the rest is counted as torn."""
+    held = store(fs)
+    held.write([line(1), line(2), line(3)])
+    path = fs.files()[0]
+    fd = fs.open(path, os.O_RDWR)
+    fs.truncate(fd, fs.read(path).index(line(2)) + 5)
+    fs.close(fd)
+
+    assert [line(1)] == drain(held)
+    assert (0, 2, []) == (held.held, held.statistics().torn, fs.files())
+    assert isinstance(held.write([line(2)]), Delivered)
+    assert [line(2)] == drain(held)
+
+
+def test_late_acknowledgement_changes_nothing(fs: FaultyFilesystem) -> None:
+    """A chunk that was acknowledged already, or whose file is gone, is not acknowledged again."""
+    held = store(fs)
+    held.write([line(1), line(2)])
+    first = held.lines(1, 1000)
+    assert first is not None
+    held.acknowledge(first)
+    size = held.statistics().bytes
+    held.acknowledge(first)
+    after = held.statistics().bytes
+    drain(held)
+    held.acknowledge(first)
+
+    assert (size, 0, []) == (after, held.held, fs.files())
+
+
+def test_old_acknowledgement_spares_what_came_anew(fs: FaultyFilesystem) -> None:
+    """A chunk from before a line was given up does not settle its second copy elsewhere."""
+    held = store(fs, segment_bytes=1)
+    held.write([line(1)])
+    held.write([line(2)])
+    chunk = held.lines(1, 1000)
+    assert chunk is not None
+    mixed = replace(chunk, lines=[line(1), line(2), b"alien\n"])
+    held.acknowledge(mixed)
+
+    assert (1, [line(2)]) == (held.held, drain(held))
+
+
+def test_chunk_ends_at_its_size_and_its_number(fs: FaultyFilesystem) -> None:
+    """Neither more lines nor more bytes than asked for, but always one line."""
+    held = store(fs)
+    lines = [line(n) for n in range(1, 6)]
+    held.write(lines)
+    size = len(lines[0])
+    asked = [(1, 1 << 20), (2, 1 << 20), (9, 1), (9, 2 * size), (9, 3 * size - 1), (0, 0)]
+    counts = [len(c.lines) if (c := held.lines(*each)) else 0 for each in asked]
+
+    assert [1, 2, 1, 2, 2, 1] == counts
+
+
+def test_reader_does_not_wait_for_a_write_that_hangs(
+    fs: FaultyFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a write keeps the store there is nothing to be had; later there is."""
+    monkeypatch.setattr("fallbacks.held._store._LOCK_PATIENCE", 0.001)
+    held = store(fs)
+    held.write([line(1)])
+    held._lock.acquire()
+    during = held.lines(1, 1000)
+    held._lock.release()
+
+    assert (None, [line(1)]) == (during, drain(held))
+
+
+def test_repeated_line_in_adopted_files_comes_once(fs: FaultyFilesystem) -> None:
+    """Of two copies in two files of the dead one is replayed, and both files go."""
+    for pid, run in ((200, "runb"), (300, "runc")):
+        store(fs.process(pid), run).write([line(1, "x"), line(2, run)])
+        fs.kill(pid)
+    held = store(fs)
+
+    assert 3 == held.adopt()
+    assert [line(1, "x"), line(2, "runb"), line(2, "runc")] == drain(held)
+    assert [] == fs.files()
+
+
+def test_adopted_files_come_in_the_order_of_their_runs(fs: FaultyFilesystem) -> None:
+    """The run with the oldest line first, its files by number, not by name."""
+    late = store(fs.process(200), "aaa")
+    late.write([line(500, "aaa")])
+    early = store(fs.process(300), "zzz", segment_bytes=1)
+    lines = [line(n, "zzz") for n in range(1, 12)]
+    for each in lines:
+        early.write([each])
+    fs.kill(200)
+    fs.kill(300)
+    held = store(fs)
+    held.adopt()
+
+    assert [*lines, line(500, "aaa")] == drain(held)
+
+
+def test_lines_are_cut_anywhere_by_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows do not matter; a line beyond the longest is torn, and the next one is whole."""
+    monkeypatch.setattr("fallbacks.held._format.LONGEST", 8)
+    data = b"one\n\n" + b"x" * 20 + b"\ntwo\nrest"
+    for window in range(1, 12):
+        monkeypatch.setattr("fallbacks.held._format.WINDOW", window)
+        found = [each.data for each in split_lines(lambda a, b: data[a:b], 0, len(data))]
+
+        assert [b"one\n", b"\n", b"", b"two\n", b""] == found, window
+
+
+def test_very_long_end_is_one_torn_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that ends in a line beyond the longest has one torn line there."""
+    monkeypatch.setattr("fallbacks.held._format.LONGEST", 8)
+    monkeypatch.setattr("fallbacks.held._format.WINDOW", 10)
+
+    assert [Line(b"", 20, 30)] == list(split_lines(lambda a, b: b"x" * (b - a), 0, 30))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{}",
+        b'{"hydra":',
+        b'{"hydra":"ack","offset":3}\n',
+        b'{"hydra":' + b"[" * 100_000,
+        b'{"hydra":"held\xff"}',
+    ],
+)
+def test_odd_header_is_none(text: bytes) -> None:
+    """What is no header does not raise."""
+    assert decode_header(text) is None
+
+
+@pytest.mark.parametrize("scan", [b"7", b"[]", b"{}", b'{"dev":1,"ino":"x","offset":3}'])
+def test_odd_scan_is_no_position(scan: bytes) -> None:
+    """A position that cannot be understood means that the whole file is looked through."""
+    header = decode_header(b'{"hydra":"held","version":"1","scan":%b}' % scan)
+
+    assert header is not None
+    assert (None, 0) == (header.scan, header.version)
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        (b'{"hydra":"ack","offset":7}\n', 7),
+        (b'{"hydra":"ack","offset":11}\n', 0),
+        (b'{"hydra":"ack","offset":-1}\n', 0),
+        (b'{"hydra":"ack","offset":"7"}\n', 0),
+        (b'{"hydra":"held","offset":7}\n', 0),
+    ],
+)
+def test_acknowledgement_speaks_of_what_was_before_it(text: bytes, offset: int) -> None:
+    """An offset beyond the line itself acknowledges nothing."""
+    assert offset == decode_ack(Line(text, 10, 10 + len(text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("a-7.held", 7), ("a-adopted.held", 0), ("a-\u00b2.held", 0)]
+)
+def test_number_of_a_file_is_read_from_its_name(name: str, number: int) -> None:
+    """A name without a plain number has the number 0."""
+    assert number == number_in_name(name)
+
+
 # The fault loops: a scenario reports what was promised; a restart must find it.
 
 
@@ -320,9 +662,6 @@ class Life:
                 break
             self.delivered += chunk.lines
             held.acknowledge(chunk)
-
-
-IMPORTED = [line(n, "dead") for n in range(1, 4)]
 
 
 def check(fs: FaultyFilesystem, life: Life) -> None:

@@ -226,10 +226,13 @@ def _uncovered(dropped: set[int], ranges: tuple[Range, ...]) -> Iterator[str]:
             if len(numbers) != r.count:
                 yield f"{r} claims numbers that are there"
             rest -= numbers
-    for r in ranges:
-        if r.count != r.last - r.first + 1:
-            covered = sorted(n for n in rest if r.first <= n <= r.last)[: r.count]
-            rest -= set(covered)
+    coarse = [[r.last, r.count, r.first] for r in ranges if r.count != r.last - r.first + 1]
+    for number in sorted(rest):
+        # To the range that ends first, as an audit does: no way of sharing out covers more.
+        fitting = [each for each in coarse if each[2] <= number <= each[0] and each[1]]
+        if fitting:
+            min(fitting)[1] -= 1
+            rest.discard(number)
     if rest:
         yield f"{sorted(rest)} are missing and not declared"
 

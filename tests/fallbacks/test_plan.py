@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks import Breaker, Delivered, Health, Kind, Partial, Permanent, Plan, Retry, Retryable
-from fallbacks import Strategy, Unknown
+from fallbacks import (
+    Breaker,
+    Delivered,
+    Health,
+    Kind,
+    Partial,
+    Permanent,
+    Plan,
+    Retry,
+    Retryable,
+    Strategy,
+    Unknown,
+)
 from fallbacks.breaker import State
 from fallbacks.outcomes import Outcome
 from fallbacks.plan import DONE, GIVE_UP, MOVES, Answer, Delivery, Hold, Settled, Step, Try, Wait

@@ -21,15 +21,19 @@ pytestmark = pytest.mark.faults
 LOG = """
     import sys, time
     import hydra
-    hydra.configure(app="t", level="debug", destinations=[
+    hydra.configure(app="t", level="debug", queue={"block_timeout": 0.3}, destinations=[
         {"type": "console", "stream": sys.argv[1], "format": "json", "name": "console"}])
     log = hydra.get_logger("shop")
     for n in range(100):
         log.info("ordinary", n=n)
-    log.error("grave", n=100)
-    stats = hydra.close(2.0)
+    began = time.monotonic()
+    for n in range(100, 120):
+        log.error("grave", n=n)
+    slow = time.monotonic() - began
+    assert slow < 1.0, slow
+    stats = hydra.close(0.3)
     assert stats.balanced, stats
-    sys.exit(0 if stats.accepted == 101 else 9)
+    sys.exit(0 if stats.accepted == 120 else 9)
 """
 
 
@@ -61,14 +65,14 @@ def test_closed_descriptors_reach_no_caller(stream, closed):
     reached = done.stdout if stream == "stdout" else done.stderr
     other = {"stdout": ">&-", "stderr": "2>&-"}[stream]
     if other not in closed:
-        assert list(range(101)) == numbers(records(reached.splitlines()))
+        assert list(range(120)) == numbers(records(reached.splitlines()))
 
 
 def test_closed_standard_output_falls_to_standard_error():
     """What standard output does not take appears on standard error, which is its fallback."""
     done = program(LOG, "stdout", before=">&-")
 
-    assert list(range(101)) == numbers(records(done.stderr.splitlines()))
+    assert list(range(120)) == numbers(records(done.stderr.splitlines()))
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -84,7 +88,7 @@ def test_reader_that_has_gone_reaches_no_caller(stream):
 
     assert 0 == done.returncode
     if stream == "stdout":
-        assert list(range(101)) == numbers(records(done.stderr.splitlines()))
+        assert list(range(120)) == numbers(records(done.stderr.splitlines()))
     else:
         assert b"" == done.stdout
 

@@ -86,9 +86,12 @@ def log_on(over: threading.Event, counts: list[int], number: int) -> None:
 def be_child(state: str, fork: int, tell: int) -> None:
     """Look at what was inherited, log four records and end in one of several ways."""
     signal.alarm(20)
-    found = os.listdir("/proc/self/fd")
-    open_here = [os.readlink(f"/proc/self/fd/{fd}") for fd in found if os.path.exists(f"/proc/self/fd/{fd}")]
-    inherited = [target for target in open_here if target.startswith(state)]
+    inherited = []
+    for number in os.listdir("/proc/self/fd"):
+        path = f"/proc/self/fd/{number}"
+        # A directory that a thread of the parent was forcing to the disk holds no lock.
+        if os.path.isfile(path) and os.readlink(path).startswith(state):
+            inherited.append(os.readlink(path))
     os.write(tell, json.dumps(inherited).encode())
     os.close(tell)
     log = hydra.get_logger("child")

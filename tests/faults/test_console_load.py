@@ -1,0 +1,123 @@
+"""
+Standard output as a pipe that nobody reads for five seconds, under load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections import defaultdict
+
+import pytest
+
+from tests.sinks._kit import ROOT
+
+pytestmark = pytest.mark.faults
+
+PROGRAM = """
+    import asyncio, json, os, sys, time
+    import hydra
+
+    STALL, RATE = float(sys.argv[2]), 20_000
+    beats = []
+
+    async def sink(lines):
+        return None
+
+    extra = [hydra.Destination(sink, name="other")] if sys.argv[1] == "loop" else []
+
+    def configure(level):
+        hydra.configure(app="t", level=level, destinations=[
+            {"name": "console", "type": "console", "stream": "stdout", "format": "json",
+             "fallback": []}, *extra])
+
+    async def heart():
+        worst, last = 0.0, time.perf_counter()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            worst = max(worst, now - last)
+            beats[:] = [worst]
+            last = now
+
+    async def load(log, seconds):
+        beats[:] = [0.0]
+        beating = asyncio.create_task(heart())
+        began, sent = time.perf_counter(), 0
+        while (spent := time.perf_counter() - began) < seconds:
+            for _ in range(min(int(spent * RATE) - sent, 200)):
+                (log.error if sent % 100 == 99 else log.info)("ordinary", n=sent)
+                sent += 1
+            await asyncio.sleep(0.001)
+        beating.cancel()
+        return beats[0], sent
+
+    async def main():
+        log = hydra.get_logger("shop")
+        configure("info")
+        await load(log, 0.3)
+        hydra.configure(app="t", level="off" if False else 60, destinations=[])
+        off, _ = await load(log, 1.5)
+        configure("info")
+        on, sent = await load(log, STALL)
+        os.write(2, json.dumps([off, on, sent]).encode() + b"\\n")
+        await asyncio.to_thread(sys.stdin.read)
+        await hydra.aclose(20)
+        stats = hydra.stats()
+        found = stats.destinations["console"]
+        os.write(2, json.dumps([stats.balanced, found.accepted, found.delivered,
+                                found.dropped, found.pending]).encode() + b"\\n")
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("engine", ["thread", "loop"])
+def test_pipe_that_nobody_reads_for_five_seconds(engine):
+    """
+    Logging adds at most 20 ms to the loop's worst stall, and what is missing once the pipe is
+    read was counted and is declared in the log.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), engine, "5"],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HYDRA_STATE_DIR": os.environ["HYDRA_STATE_DIR"],
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        off, on, sent = json.loads(running.stderr.readline())
+        out, err = running.communicate(b"", timeout=40)
+    balanced, accepted, delivered, dropped, pending = json.loads(err)
+
+    assert on - off < 0.020
+    assert (True, sent, 0) == (balanced, accepted, pending)
+    assert accepted == delivered + dropped
+    assert sent > 50_000
+
+    seen: dict[str, set[int]] = defaultdict(set)
+    declared = 0
+    run = None
+    twice = 0
+    for line in reversed(out.splitlines()):
+        key = re.search(rb'"id":"([a-z0-9]+)\.(\d+[rgc])-(\d+)"}$', line)
+        assert key is not None, line
+        name, stream, number = key[1], key[2].decode(), int(key[3])
+        run = run or name
+        if name != run:
+            break
+        if stream.endswith("c"):
+            declared += json.loads(line)["count"]
+        else:
+            twice += number in seen[stream]
+            seen[stream].add(number)
+    assert 0 == twice
+    assert delivered == sum(map(len, seen.values()))
+    assert dropped == declared
