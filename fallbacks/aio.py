@@ -111,10 +111,11 @@ async def run(
         if isinstance(step, Try):
             chain.began = now
             section = chain.ticket.enter(now + step.seconds + GRACE)
-            answer = await _attempt(chain, step, part(batch, step), calls)
+            given = part(batch, step)
+            answer = await _attempt(chain, step, given, calls)
             if not chain.ticket.leave(section):
                 if answer is not None:
-                    chain.late(step.tier, answer)
+                    chain.late(step.tier, given, answer)
                 return False
             ended = chain.clock.monotonic()
             if answer is None:
@@ -141,7 +142,7 @@ async def _attempt(
 ) -> Outcome | None:
     """Return the answer of the tier, or None when its deadline passed and it was abandoned."""
     tier = chain.tiers[step.tier]
-    call = _Call(partial(chain.late, step.tier))
+    call = _Call(partial(chain.late, step.tier, batch))
     if is_async(tier):
         calls.start_soon(_write, tier, batch, call)
     else:
@@ -154,7 +155,7 @@ async def _attempt(
         # abandoned, so an answer that is there already has become a late one.
         answer = call.abandon()
         if answer is not None:
-            chain.late(step.tier, answer)
+            chain.late(step.tier, batch, answer)
         raise
     return call.abandon()
 

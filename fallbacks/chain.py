@@ -18,7 +18,15 @@ from collections.abc import Callable, Sequence
 from .batch import Batch
 from .clock import SYSTEM_CLOCK, Clock
 from .meter import Meter
-from .outcomes import Delivered, Outcome, Partial, Unknown, outcome_of, outcome_of_error
+from .outcomes import (
+    Delivered,
+    Outcome,
+    Partial,
+    Unknown,
+    outcome_of,
+    outcome_of_error,
+    taken_of,
+)
 from .plan import Delivery, Health, Plan, Strategy, Try, Wait
 from .retry import Retry
 from .ticket import Ticket
@@ -66,7 +74,9 @@ class Chain:
         self.trying: Delivery | None = None
         self.began = 0.0
         """When the attempt that is under way began, in monotonic seconds."""
-        self._late: deque[tuple[int, Outcome]] = deque()
+        self.on_late: Callable[[int, Batch, Outcome], object] = lambda *_: None
+        """Told by `absorb` of each late answer: the tier, what it was given, what it said."""
+        self._late: deque[tuple[int, Batch, Outcome]] = deque()
 
     def run(
         self,
@@ -101,10 +111,11 @@ class Chain:
                 tier = self.tiers[step.tier]
                 self.began = now
                 section = self.ticket.enter(now + step.seconds)
-                answer = attempt(tier, part(batch, step))
+                given = part(batch, step)
+                answer = attempt(tier, given)
                 raised = _beyond_exception(answer) if lent else None
                 if not self.ticket.leave(section):
-                    self._late.append((step.tier, answer))
+                    self.late(step.tier, given, answer)
                     return False
                 if raised is not None:
                     raise raised
@@ -132,13 +143,19 @@ class Chain:
         """Feed the answers of abandoned calls that have come in; return the time."""
         now = self.clock.monotonic()
         while self._late:
-            tier, outcome = self._late.popleft()
+            tier, batch, outcome = self._late.popleft()
             self.plan.late(tier, outcome)
+            self.on_late(tier, batch, outcome)
         return now
 
-    def late(self, tier: int, outcome: Outcome) -> None:
+    def late(self, tier: int, batch: Batch, outcome: Outcome) -> None:
         """Hand in the answer of an abandoned call. Any thread may call this."""
-        self._late.append((tier, outcome))
+        self._late.append((tier, batch, outcome))
+
+    @property
+    def unabsorbed(self) -> list[tuple[int, Batch, Outcome]]:
+        """The late answers that no holder has taken in yet."""
+        return list(self._late)
 
     def expire(self, error: BaseException | str) -> bool:
         """
@@ -162,17 +179,11 @@ class Chain:
         """Count the *answer* of *tier* to *size* lines after *seconds*."""
         meter = self.meters[tier]
         meter.record(seconds)
-        match answer:
-            case Delivered(prefix):
-                taken = size if prefix is None else prefix
-                error: BaseException | str | None = None
-            case Partial(indices, rest):
-                taken, error = len(indices), rest.error
-            case failed:
-                taken, error = 0, failed.error
+        taken = len(taken_of(answer, size))
+        rest = answer.rest if isinstance(answer, Partial) else answer
         meter.taken += taken
         if taken < size:
-            meter.fail(error)
+            meter.fail(None if isinstance(rest, Delivered) else rest.error)
 
     def healthy(self) -> bool:
         """Return whether a primary may be tried now."""

@@ -95,6 +95,17 @@ def outcome_of(answer: object, size: int) -> Outcome:
     return Retryable(f"tier answered {type(answer).__name__}, which is no outcome")
 
 
+def taken_of(answer: Outcome, size: int) -> Sequence[int]:
+    """Return which of *size* lines the honest *answer* says were taken."""
+    match answer:
+        case Delivered(prefix):
+            return range(size if prefix is None else prefix)
+        case Partial(indices):
+            return indices
+        case _:
+            return ()
+
+
 def _plain(answer: Retryable | Permanent | Unknown) -> Retryable | Permanent | Unknown:
     """Return *answer* with a time to wait that one can wait for."""
     after: object = answer.after if isinstance(answer, Retryable) else None

@@ -293,8 +293,9 @@ class Delivery:
                 rest = rest if left else None
             case _:
                 return outcome
-        if taken:
-            self.settled.append(Settled(tier, taken, self.suspect))
+        settled = [*self.settled, Settled(tier, taken, self.suspect)] if taken else self.settled
+        # Both at once: a signal handler that raises finds no line in neither.
+        self.settled, self.left = settled, left
         return rest
 
     def _rest(self, now: float) -> float:

@@ -16,6 +16,7 @@ middle of any of them finds the ticket in one of its two states.
 from __future__ import annotations
 
 from _thread import allocate_lock
+from collections.abc import Callable
 
 
 class Section:
@@ -68,6 +69,11 @@ class Ticket:
     def release(self) -> None:
         """Give the ticket back. Only the holder may call this, outside of a section."""
         self._lock.release()
+
+    @property
+    def giving_back(self) -> Callable[[], None]:
+        """`release` as a function in C: once called, no signal comes before it is done."""
+        return self._lock.release
 
     def enter(self, deadline: float) -> Section:
         """Announce a call that may block until *deadline*, in monotonic seconds."""

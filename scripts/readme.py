@@ -230,6 +230,10 @@ def _text(fd: int) -> str:
 
 # -- the picture
 
+# Phases of the demo whose figures tell nothing, and how the lines of its result begin.
+_QUIET: Final = ("healthy", "recovery")
+_RESULT: Final = ("verdict", "acknowledged", "ordinary", "missing")
+
 
 def picture() -> str:
     """Play the demo; return the lines of its output that tell the story."""
@@ -245,20 +249,21 @@ def picture() -> str:
 
 
 def _story(lines: list[str]) -> Iterator[str]:
-    """Yield the events, the last row in front of each, and the result."""
-    row = ""
+    """Yield the events, what the table said in front of each in a bad phase, and the result."""
     audit = next(index for index, line in enumerate(lines) if line.startswith("$ hydra audit"))
     yield lines[0].partition("  tiers")[0]
+    row = ""
     for line in lines[1 : audit - 1]:
         if "  * " in line:
             if row:
                 yield row
             yield line
             row = ""
-        else:
+        elif not any(f"  {phase}  " in line for phase in _QUIET):
             row = line.partition("  async_file")[0]
     yield ""
-    yield from (line for line in lines[audit:] if line)
+    yield lines[audit]
+    yield from (line for line in lines[audit + 1 :] if line.startswith(_RESULT))
 
 
 def with_picture(text: str, drawn: str) -> str:

@@ -121,23 +121,22 @@ def split_lines(read: Callable[[int, int], bytes], start: int, stop: int) -> Ite
     """
     rest = b""
     at = begin = start
-    long = False
     while at < stop:
         data = read(at, min(at + WINDOW, stop))
         if not data:
             break
+        end = at - len(rest)
         at += len(data)
         pieces = (rest + data).split(b"\n")
         rest = pieces.pop()
         for piece in pieces:
-            end = begin + len(piece) + 1
-            yield Line(b"" if long else piece + b"\n", begin, end)
-            long = False
+            end += len(piece) + 1
+            whole = end - begin == len(piece) + 1
+            yield Line(piece + b"\n" if whole else b"", begin, end)
             begin = end
         if len(rest) > LONGEST:
-            begin += len(rest)
-            rest, long = b"", True
-    if rest or long:
+            rest = b""
+    if begin < at:
         yield Line(b"", begin, at)
 
 

@@ -137,10 +137,10 @@ class Segment:
             OSError: If that failed; the segment is poisoned then, because a
                 second fdatasync would succeed without having saved anything.
         """
-        position = self.position()
-        if position == self.synced:
-            return
         try:
+            position = self.position()
+            if position == self.synced:
+                return
             self.system.fdatasync(self.fd)
         except OSError:
             self.poisoned = True

@@ -18,8 +18,8 @@ from fallbacks.retry import Retry
 from fallbacks.system import SYSTEM, System
 
 from ..config import state_directory
-from ..config._state import Probe
 from ..config._defaults import FALLBACK_QUOTA
+from ..config._state import Probe
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
 from ..core.ids import identify, weigh
 from ..core.line import LineEncoder

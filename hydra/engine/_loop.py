@@ -98,7 +98,7 @@ class EngineLoop:
         self._draining.add(self.ident)
         try:
             # All of it now: what the first batch imported might be imported at exit.
-            import aiofiles.threadpool
+            import aiofiles.threadpool  # noqa: F401
             import anyio.from_thread
 
             import fallbacks.aio

@@ -285,6 +285,10 @@ class Run:
         """Ask every writer to drain and to end."""
         for service in self.services.values():
             service.begin_close()
+            if self.gone:
+                # What was logged since the close has opened the files again, and
+                # nobody may ask this run for anything any more.
+                service.close_own()
 
     def finish_close(self, deadline: float) -> None:
         """
@@ -300,9 +304,12 @@ class Run:
         # The last writer to close lets go on its own thread, which must not be cut short.
         if not self.gone:
             wait(self._notify_gone, max(_LET_GO, deadline - monotonic()))
-        # A line that found its writer at work, after the close, is left to whoever comes next.
+        # A line that found its writer at work, after the close, is left to whoever comes next;
+        # and what was logged since an earlier close has opened the files again.
         for service in self.services.values():
             service.help(final=True)
+            if self.gone:
+                service.close_own()
 
     def _service_closed(self) -> None:
         if all(service.closed for service in self.services.values()):

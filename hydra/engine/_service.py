@@ -60,6 +60,9 @@ _INSTANT: Final = 200
 # Seconds for which a call after the close may wait for a console.
 _DIRECT: Final = 1.0
 
+# Seconds that a writer rests after an error of its own.
+_CRASHED: Final = 0.1
+
 # Seconds that a sink gets to close; one that takes longer is left to do so alone.
 _LET_GO: Final = 0.5
 
@@ -289,9 +292,12 @@ class Service:
         self, tiers: tuple[int, ...], seconds: float, *, final: bool = False
     ) -> bool:
         ticket, queue = self.chain.ticket, self.queue
+        release = ticket.giving_back
         ident = get_ident()
         until = math.inf if final else monotonic() + seconds
-        while queue.entries and tiers and ident not in self._draining:
+        # At the end, where no tier is left that a caller may run, what is queued would
+        # stay for ever: it is dropped, and counted.
+        while queue.entries and (tiers or final) and ident not in self._draining:
             before = len(queue.entries)
             held = False
             try:
@@ -317,7 +323,7 @@ class Service:
                             self._tidy()
                         finally:
                             self._helped = False
-                            ticket.release()
+                            release()
             if not held or len(queue.entries) >= before or monotonic() >= until:
                 break
         return not queue.entries
@@ -388,6 +394,8 @@ class Service:
                     # into this thread. The destination outlives it; doctor shows it.
                     self.crashes += 1
                     self._recover()
+                    # A bug that strikes every time must not take a whole processor.
+                    self._bell.wait(_CRASHED)
                 resume = False
         finally:
             self._draining.discard(ident)
@@ -640,6 +648,11 @@ class Service:
             foreign = index not in self._safe and not chain.plan.tiers[index].busy
             if foreign and isinstance(tier, SyncTier):
                 self._close_foreign(tier, chain.meters[index])
+        self.close_own()
+
+    def close_own(self) -> None:
+        """Close the descriptors of our own tiers, and drain what comes in meanwhile."""
+        chain = self.chain
         if not chain.ticket.acquire(_LET_GO):
             return
         try:
@@ -720,26 +733,38 @@ class Service:
         if self._closed:
             return
         give_up = monotonic() + _SEIZE
-        while not self.chain.ticket.acquire(0.01):
-            if self.chain.expire(AT_EXIT):
-                break
-            if monotonic() > give_up:
+        while True:
+            while not self.chain.ticket.acquire(0.01):
+                if self.chain.expire(AT_EXIT):
+                    break
+                if monotonic() > give_up:
+                    return
+            if self._closed:
+                self.chain.ticket.release()
                 return
-        if self._closed:
-            self.chain.ticket.release()
-            return
-        self._finish_job(self._safe, final=True)
-        self._close_now(self._safe)
+            if self._finish_job(self._safe, final=True) and self._close_now(self._safe):
+                return
+            # The watchdog took the ticket, because a tier hangs. What is left is tried
+            # again without that one, as soon as the thief has done with the job.
 
     def _needs_close_record(self) -> bool:
         return any(stream.issued for stream in self.writer.streams)
 
-    def _close_now(self, tiers: tuple[int, ...]) -> None:
-        """With the ticket in hand: drain, write the close record, leave the rest to the callers."""
-        self._drain(tiers, patient=False, replay=False, final=True)
-        if self.prepare_close():
-            self._drain(tiers, patient=False, replay=False, final=True)
+    def _close_now(self, tiers: tuple[int, ...]) -> bool:
+        """
+        With the ticket in hand: drain, write the close record, leave the rest to the callers.
+
+        Returns:
+            False when the ticket was stolen meanwhile: touch nothing.
+        """
+        if not self._drain(tiers, patient=False, replay=False, final=True):
+            return False
+        if self.prepare_close() and not self._drain(
+            tiers, patient=False, replay=False, final=True
+        ):
+            return False
         self.close_with_ticket()
+        return True
 
     def prepare_close(self) -> bool:
         """Drop what cannot be saved; return whether there is a close record to drain now."""

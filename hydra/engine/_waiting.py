@@ -29,11 +29,15 @@ _seen: set[str] = set()
 
 def running_loop() -> Literal["asyncio", "trio"] | None:
     """Return which framework runs an event loop on this very thread, if any."""
-    asyncio = sys.modules.get("asyncio.events")
+    modules = sys.modules
+    if modules is None:
+        # The interpreter is clearing its modules, and an object's __del__ logs.
+        return None  # type: ignore[unreachable]
+    asyncio = modules.get("asyncio.events")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         _seen.add("asyncio")
         return "asyncio"
-    trio = sys.modules.get("trio.lowlevel")
+    trio = modules.get("trio.lowlevel")
     if trio is not None and trio.in_trio_run():
         _seen.add("trio")
         return "trio"

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from fallbacks.batch import Batch
 from fallbacks.ledger import Balance, Drops
+from fallbacks.outcomes import Outcome, taken_of
 from fallbacks.tier import Kind
 from fallbacks.tiers import AsyncFileTier, FileTier
 
-from ..core.ids import identify
+from ..core.ids import identify, weigh
 from ..queue import Barrier, Entry, Fate, Fifo, State
 from ._jobs import (
     REFUSED,
@@ -140,6 +141,8 @@ class Writer:
         self._replay_at = 0.0
         self._hasten = False
         self._doubtful = False
+        self._copies: dict[bytes, int] = {}
+        chain.on_late = self._note_late
 
     # -- any thread
 
@@ -190,11 +193,29 @@ class Writer:
         delivered, dropped = self.delivered, self.drops.total
         pending = self.pending
         routed = sum(stream.issued for stream in self.streams) + self.adopted
+        for tier, batch, outcome in self.chain.unabsorbed:
+            routed += weight(self._kept_late(tier, batch, outcome))
         return Balance(
             routed, delivered, dropped, pending, self.replayed, dict(self.drops.counts())
         )
 
+    def _kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
+        """Return the lines that a holding tier took after its call was given up."""
+        if self.chain.tiers[tier].kind is not Kind.HOLDING:
+            return []
+        return [batch[index] for index in taken_of(outcome, len(batch))]
+
     # -- the holder
+
+    def _note_late(self, tier: int, batch: Batch, outcome: Outcome) -> None:
+        # They went on to another tier, or back into the queue. What is held is a
+        # copy, and is one delivery more until it is replayed, or meets its original.
+        for line in self._kept_late(tier, batch, outcome):
+            key = identify(line)
+            if key is not None:
+                self._doubtful = True
+                self._copies[key] = weigh(line)
+                self.adopted += weigh(line)
 
     def next_job(
         self, tiers: Collection[int] | None, *, patient: bool, replay: bool = True
@@ -281,6 +302,8 @@ class Writer:
         while queue.entries:
             _, entries, barriers = batch = batch_of(queue.take(self._batch))
             self._leave(batch[0], dict(entries), range(len(batch[0])), final=True)
+            # Accounted for: whoever tidies up must not put it back.
+            queue.taken = []
             for barrier in barriers:
                 barrier.fire()
 
@@ -326,7 +349,11 @@ class Writer:
 
     def _live_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         queue = self.queue
-        if queue.overflow and len(queue.entries) <= queue.low_water:
+        if queue.overflow and (
+            len(queue.entries) <= queue.low_water
+            # Barriers that wait for what is in the journal must not keep it there.
+            or all(type(item) is Barrier for item in list(queue.entries))
+        ):
             self._fetch_overflow()
         if not queue.entries:
             queue.admit()
@@ -347,13 +374,16 @@ class Writer:
     def _replay_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         if self.store is None or not self._can_replay():
             return None
-        chunk = self.store.lines(self._replay_limit, REPLAY_BYTES)
         file = self._file()
-        suspect = chunk is not None and (chunk.suspect or self._doubtful)
-        if suspect and file is not None:
-            # What is there already is found by reading the file, so read it for as
-            # many lines at a time as possible.
-            chunk = self.store.lines(SCAN_LINES, SCAN_BYTES)
+        try:
+            chunk = self.store.lines(self._replay_limit, REPLAY_BYTES)
+            suspect = chunk is not None and (chunk.suspect or self._doubtful)
+            if suspect and file is not None:
+                # What is there already is found by reading the file, so read it for as
+                # many lines at a time as possible.
+                chunk = self.store.lines(SCAN_LINES, SCAN_BYTES)
+        except OSError:
+            chunk, suspect = None, False
         if chunk is None:
             # Held lines that cannot be read now: look again later, not at once for ever.
             self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
@@ -403,6 +433,7 @@ class Writer:
         for settled in delivery.settled:
             if tiers[settled.tier].kind is Kind.HOLDING:
                 self._doubtful = self._doubtful or settled.suspect
+                self._join_copies(job.batch, settled.indices)
             elif self._auditable and settled.tier not in primaries:
                 self._divert(job.batch, settled.indices, tiers[settled.tier].name)
         entries = dict(job.entries)
@@ -412,6 +443,11 @@ class Writer:
             self._leave(job.batch, entries, delivery.left, job.barriers, final=final)
             return False
         return True
+
+    def _join_copies(self, batch: Batch, indices: Sequence[int]) -> None:
+        """The store holds an id once: lines that it had a late copy of are that copy."""
+        for index in indices if self._copies else ():
+            self.adopted -= self._copies.pop(identify(batch[index]) or b"", 0)
 
     def _settle(self, job: Job, entries: dict[int, Entry]) -> None:
         found = fates(job, self.chain.tiers)
@@ -467,6 +503,8 @@ class Writer:
             self.store.acknowledge(job.chunk)
             self._replayed.clear()
             self._doubtful = self._doubtful and self.store.held > 0
+            for line in job.chunk.lines if self._copies else ():
+                self._copies.pop(identify(line) or b"", None)
             count = weight(job.chunk.lines)
             self.delivered += count
             self.replayed += count
@@ -479,7 +517,14 @@ class Writer:
         if len(batch) > 1:
             self._replay_limit = max(1, len(job.chunk.lines) // 2)
             return True
-        self.note_drop(*numbered(batch[0]), REFUSED)
+        refused = weight(batch)
+        if refused:
+            # A control record was never counted as routed.
+            self.note_drop(*numbered(batch[0]), REFUSED)
+        # The other lines of the chunk were taken before, one attempt or another.
+        count = weight(job.chunk.lines) - refused
+        self.delivered += count
+        self.replayed += count
         self.store.acknowledge(job.chunk)
         self._replayed.clear()
         self._replay_limit = REPLAY_LINES
@@ -494,7 +539,7 @@ class Writer:
 
     def _fetch_overflow(self) -> None:
         queue = self.queue
-        room = queue.capacity - len(queue.entries)
+        room = max(1, queue.capacity - len(queue.entries))
         chosen = [queue.overflow.popleft() for _ in range(min(room, len(queue.overflow)))]
         self._journal.fetch(chosen)
         for entry in chosen:

@@ -46,7 +46,7 @@ class Fifo:
     """
 
     __slots__ = (
-        "_blocked", "_waiters", "capacity", "ceiling", "entries", "high_water", "idle",
+        "_blocked", "_park_bytes", "_waiters", "capacity", "ceiling", "entries", "high_water", "idle",
         "limit", "low_water", "overflow", "parked", "refusing", "ring", "taken", "unit",
     )  # fmt: skip
 
@@ -63,6 +63,7 @@ class Fifo:
         """Journaled entries for which there was no place; their lines are in the journal."""
         self.taken: list[Item] = []
         """What the holder has taken out and not yet made a job of."""
+        self._park_bytes = 0
         self.refusing = False
         self._blocked: dict[int, float] = {}
         self.idle = True
@@ -87,8 +88,15 @@ class Fifo:
             self.sweep()
             if len(self.parked) >= PARKED_LINES:
                 return False
-        held = sum(len(other.entry.line) for other in list(self.parked))
-        return held + size <= PARKED_BYTES
+        if self._park_bytes + size > PARKED_BYTES:
+            # An upper bound: what was let go of meanwhile is in it still. Counting a
+            # thousand lines anew with each call would hold up an event loop.
+            self.sweep()
+            self._park_bytes = sum(len(other.entry.line) for other in list(self.parked))
+            if self._park_bytes + size > PARKED_BYTES:
+                return False
+        self._park_bytes += size
+        return True
 
     def padding(self, size: int) -> int:
         """Return how many places more than one a line of *size* bytes takes."""

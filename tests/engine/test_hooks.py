@@ -35,7 +35,7 @@ def open_files(tmp_path):
             """The test was about this."""
 
 
-def is_open(fd):
+def _is_open(fd):
     try:
         os.fstat(fd)
     except OSError:
@@ -53,8 +53,8 @@ def test_locked_files_are_closed_and_no_others(tmp_path, open_files):
     others = [open_files("app.log"), open_files("notes.txt"), open_files("a.jpeg")]
     _hooks.close_inherited((f"{tmp_path}/",))
 
-    assert [False] * 4 == [is_open(fd) for fd in [*ours, gone]]
-    assert [True] * 3 == [is_open(fd) for fd in others]
+    assert [False] * 4 == [_is_open(fd) for fd in [*ours, gone]]
+    assert [True] * 3 == [_is_open(fd) for fd in others]
 
 
 def test_system_that_does_not_tell_what_is_open(tmp_path, open_files, monkeypatch):
@@ -69,7 +69,7 @@ def test_system_that_does_not_tell_what_is_open(tmp_path, open_files, monkeypatc
     monkeypatch.setattr(os, "listdir", refuse)
     _hooks.close_inherited((f"{tmp_path}/",))
 
-    assert is_open(fd)
+    assert _is_open(fd)
 
 
 def test_segment_in_the_making_at_a_fork(tmp_path):
@@ -144,7 +144,8 @@ def test_hooks_are_registered_once(tmp_path):
     signal.signal(signal.SIGTERM, mine)
     for n in range(3):
         hydra.configure(app="shop", signals=True, state_dir={str(world.state)!r},
-                        destinations=[{{"name": "app", "type": "file", "path": {str(world.path)!r}}}])
+                        destinations=[{{"name": "app", "type": "file",
+                                        "path": {str(world.path)!r}}}])
         log.error(str(n))
     print(atexit._ncallbacks() - before, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -179,11 +180,13 @@ def test_import_registers_and_starts_nothing_else(tmp_path):
     ended = world.run(
         """
         import signal, threading, os, atexit
-        handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+        handlers = [signal.getsignal(n) for n in numbers]
         before = atexit._ncallbacks()
         import hydra
-        print(handlers == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)])
-        print(threading.active_count(), len(os.listdir("/proc/self/task")), atexit._ncallbacks() - before)
+        print(handlers == [signal.getsignal(n) for n in numbers])
+        native = len(os.listdir("/proc/self/task"))
+        print(threading.active_count(), native, atexit._ncallbacks() - before)
         """,
         start=False,
     )

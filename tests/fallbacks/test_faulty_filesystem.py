@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 
 import pytest
@@ -117,3 +118,90 @@ def test_hundred_thousand_operations_take_seconds(fs: FaultyFilesystem) -> None:
         fs.write(fd, b"x" * 100)
 
     assert time.perf_counter() - start < 2
+
+
+def test_paths_lead_where_links_say(fs: FaultyFilesystem) -> None:
+    """Links are followed in any part of a path, up to a limit."""
+    fs.makedirs("/a/b")
+    fs.put("/a/b/file", b"x")
+    fs.symlink("/a", "/s")
+    fs.symlink("file", "/a/b/near")
+    fs.symlink("/loop", "/loop")
+    reader = fs.open("/s/b/near", os.O_RDONLY)
+    with pytest.raises(OSError, match="symbolic links"):
+        fs.stat("/loop")
+    with pytest.raises(NotADirectoryError):
+        fs.stat("/a/b/file/more")
+
+    assert (b"x", True) == (fs.pread(reader, 9, 0), stat.S_ISDIR(fs.stat("/").st_mode))
+
+
+def test_odd_calls_fail_as_they_really_do(fs: FaultyFilesystem) -> None:
+    """What the system refuses is refused here with the same error."""
+    fs.put("/file", b"12345")
+    fs.makedirs("/d")
+    reader = fs.open("/file", os.O_RDONLY)
+    for call, number in (
+        (lambda: fs.write(reader, b"x"), errno.EBADF),
+        (lambda: fs.fstat(99), errno.EBADF),
+        (lambda: fs.close(99), errno.EBADF),
+        (lambda: fs.open("/none", os.O_RDONLY), errno.ENOENT),
+        (lambda: fs.open("/none/file", os.O_RDONLY), errno.ENOENT),
+        (lambda: fs.unlink("/d"), errno.EISDIR),
+        (lambda: fs.listdir("/file"), errno.ENOTDIR),
+        (lambda: fs.map(reader, 6), errno.EINVAL),
+    ):
+        with pytest.raises(OSError) as caught:
+            call()
+
+        assert number == caught.value.errno
+    fs.close(fs.open("/file", os.O_WRONLY | os.O_TRUNC))
+
+    assert (b"", 0, 1) == (fs.read("/file"), fs.used, fs.descriptors())
+
+
+def test_renaming_one_name_of_a_file_to_another_does_nothing(fs: FaultyFilesystem) -> None:
+    """As POSIX has it, both names stay."""
+    fs.put("/a")
+    fs.link("/a", "/b")
+    fs.rename("/a", "/b")
+
+    assert ["/a", "/b"] == fs.files()
+
+
+def test_writes_can_be_made_short(fs: FaultyFilesystem) -> None:
+    """A limit holds for each write until it is lifted."""
+    fd = open_append(fs, "/a")
+    fs.limit_writes(2)
+    short = fs.write(fd, b"12345")
+    fs.heal()
+
+    assert (2, 5, 2) == (short, fs.write(fd, b"12345"), fs.calls["write"])
+
+
+def test_torn_write_of_the_killed_respects_a_full_disk(fs: FaultyFilesystem) -> None:
+    """Whoever dies on a full disk leaves nothing more, and dies."""
+    process = fs.process(200)
+    fd = open_append(process, "/a")
+    fs.set_quota(0)
+    process.kill_at(1, torn=3)
+    with pytest.raises(Killed):
+        process.write(fd, b"12345")
+
+    assert (b"", 0) == (fs.read("/a"), fs.descriptors())
+
+
+def test_mapped_write_of_the_killed_is_torn(fs: FaultyFilesystem) -> None:
+    """A copy into memory can be cut short by death, never by an error."""
+    process = fs.process(200)
+    fd = process.open("/a", os.O_RDWR | os.O_CREAT)
+    process.allocate(fd, 8)
+    mapping = process.map(fd, 8)
+    fs.fail("*", errno.EIO, times=None)
+    mapping.write(b"12")
+    process.kill_at(1, torn=1)
+    with pytest.raises(Killed):
+        mapping.write(b"345")
+    mapping.close()
+
+    assert b"123" + bytes(5) == fs.read("/a")

@@ -210,6 +210,13 @@ def test_absurd_length_is_not_believed() -> None:
     assert (1, 0) == counts(MAGIC + b"R 00000000 %d x" % (LONGEST + 1) + record(1))[:2]
 
 
+def test_frames_across_windows_are_read() -> None:
+    """A frame that begins in one window and ends in the next is whole."""
+    frames = [encode_record(b"app", b"%d" % n * 700_000) for n in range(4)]
+
+    assert (4, 0, 0) == counts(b"".join(frames))
+
+
 def test_huge_garbage_is_read_in_windows() -> None:
     """Reading holds a window, however large the file."""
     size = 1 << 30

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fallbacks.journal import Journal, JournalFull, Refusals, adopt, inspect
-from fallbacks.journal.frames import FrameKind, encode_frame
+from fallbacks.journal._names import SegmentName, parse_name, safe_name
+from fallbacks.journal.frames import LONGEST, FrameKind, encode_frame, encode_record
 from fallbacks.journal.segment import Segment, SegmentFull
 from fallbacks.position import Position
 from fallbacks.system import SYSTEM
@@ -435,3 +436,493 @@ def test_forked_child_frees_the_lock_and_touches_nothing(tmp_path: Path) -> None
         os.close(fd)
 
     assert [line(key(1))] == found
+
+
+# What happens between two system calls, and when one of them fails.
+
+
+def test_record_of_the_last_moment_is_adopted() -> None:
+    """What the owner wrote between our open and our lock, and then died, is found."""
+
+    class Racing(FaultyFilesystem):
+        def lock(self, fd: int) -> bool:
+            if journal.statistics().live == 1:
+                put(journal, 2)
+                self.kill(200)
+            return super().lock(fd)
+
+    fs = Racing()
+    fs.fail("map", errno.ENODEV, times=None)
+    journal = journal_on(fs.process(200))
+    put(journal, 1)
+
+    assert {"app": [line(key(1)), line(key(2))]} == pending(fs)
+
+
+def acknowledged_later(fs: FaultyFilesystem) -> Journal:
+    """Return a journal whose first segment is acknowledged in the second."""
+    journal = journal_on(fs.process(200), size=400)
+    first = put(journal, 1)
+    while put(journal, 2) is first:
+        pass
+    journal.acknowledge("app", None, [key(1), key(2)])
+    return journal
+
+
+def test_failed_removal_keeps_the_acknowledgements(fs: FaultyFilesystem) -> None:
+    """When the oldest file cannot be removed the younger ones stay, and nothing comes again."""
+    journal = acknowledged_later(fs)
+    fs.fail("unlink", errno.EIO, path="*.runa.1.j")
+    journal.close(clean=True)
+    left = len(fs.files())
+
+    assert (2, {}, 1) == (left, pending(fs), journal.statistics().failures)
+
+
+@pytest.mark.parametrize("operation", ["unlink", "sync_directory"])
+def test_failed_finish_does_not_bring_records_again(fs: FaultyFilesystem, operation: str) -> None:
+    """What could not be removed after it was taken is marked as taken."""
+    acknowledged_later(fs)
+    journal = journal_on(fs.process(300))
+    put(journal, 3)
+    fs.kill(200)
+    fs.kill(300)
+    fs.fail(operation, errno.EIO)
+    failures = []
+    for recovered in adopt(DIRECTORY, app="shop", destinations=["app"], system=fs):
+        recovered.finish()
+        failures.append(recovered.failures)
+
+    assert [1] == failures
+    assert ({}, 0) == (pending(fs), fs.descriptors())
+
+
+def test_errors_of_a_finish_are_counted(fs: FaultyFilesystem) -> None:
+    """Neither removing nor marking nor closing raises; each failure counts."""
+    put(journal_on(fs.process(200)), 1)
+    fs.kill(200)
+    recovered = next(iter(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs)))
+    for operation in ("unlink", "write", "fdatasync", "close"):
+        fs.fail(operation, errno.EIO)
+    recovered.finish()
+    recovered.finish()
+
+    assert (4, 0) == (recovered.failures, fs.descriptors())
+    assert {"app": [line(key(1))]} == pending(fs)
+
+
+def test_finish_after_release_does_nothing(fs: FaultyFilesystem) -> None:
+    """What was given back is no longer ours to remove."""
+    put(journal_on(fs.process(200)), 1)
+    fs.kill(200)
+    recovered = next(iter(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs)))
+    recovered.release()
+    recovered.finish()
+
+    assert {"app": [line(key(1))]} == pending(fs)
+
+
+@pytest.mark.parametrize("operation", ["open", "fstat", "lstat", "pread"])
+def test_segment_that_cannot_be_read_is_left_and_counted(
+    fs: FaultyFilesystem, operation: str
+) -> None:
+    """An error is not an answer: the run stays as it is for the next start."""
+    put(journal_on(fs.process(200)), 1)
+    fs.kill(200)
+    fs.fail(operation, errno.EIO)
+    refusals = Refusals()
+    found = list(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs, refusals=refusals))
+
+    assert ([], Refusals(unreadable=1), 0) == (found, refusals, fs.descriptors())
+    assert {"app": [line(key(1))]} == pending(fs)
+
+
+def test_segment_that_went_before_the_open_is_nothing_to_count() -> None:
+    """Between listing and opening its owner may close cleanly."""
+
+    class Racing(FaultyFilesystem):
+        def listdir(self, path: str) -> list[str]:
+            names = super().listdir(path)
+            for name in self.files():
+                self.unlink(name)
+            return names
+
+    fs = Racing()
+    put(journal_on(fs.process(200)), 1)
+    fs.kill(200)
+    refusals = Refusals()
+    found = list(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs, refusals=refusals))
+
+    assert ([], Refusals()) == (found, refusals)
+
+
+def test_other_app_of_the_same_file_name_is_left_alone(fs: FaultyFilesystem) -> None:
+    """Where two names differ only in odd characters, the header decides."""
+    owner = fs.process(200)
+    journal = Journal(DIRECTORY, app="sh p", run="runa", destinations=["app"], system=owner)
+    put(journal, 1)
+    fs.kill(200)
+    refusals = Refusals()
+    found = list(adopt(DIRECTORY, app="sh_p", destinations=["app"], system=fs, refusals=refusals))
+    own = list(adopt(DIRECTORY, app="sh p", destinations=["app"], system=fs))
+
+    assert ([], Refusals(), 1) == (found, refusals, len(own))
+    own[0].release()
+
+
+def test_unfinished_file_is_not_touched_where_others_can_write(fs: FaultyFilesystem) -> None:
+    """In a directory that strangers can write to nothing is removed, and nothing counted for it."""
+    fs.makedirs(DIRECTORY, 0o777)
+    fs.chmod(DIRECTORY, 0o777)
+    fs.put(f"{DIRECTORY}/.shop.00000001.7.1.runx.1.j", b"half")
+    refusals = Refusals()
+    found = list(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs, refusals=refusals))
+
+    assert ([], Refusals(), 1) == (found, refusals, len(fs.files()))
+
+
+def test_unfinished_file_that_cannot_be_removed_stops_nothing(fs: FaultyFilesystem) -> None:
+    """It is of no use and does no harm; the segments are adopted all the same."""
+    put(journal_on(fs.process(200)), 1)
+    fs.kill(200)
+    fs.put(f"{DIRECTORY}/.shop.00000001.7.1.runx.1.j", b"half")
+    fs.fail("unlink", errno.EIO)
+
+    assert ({"app": [line(key(1))]}, 2) == (pending(fs), len(fs.files()))
+
+
+def test_inspect_leaves_out_what_it_cannot_open(fs: FaultyFilesystem) -> None:
+    """A file that cannot be read does not keep the others from being listed."""
+    put(journal_on(fs.process(200)), 1)
+    fs.put(f"{DIRECTORY}/other.00000001.7.1.runx.1.j", b"")
+    fs.fail("open", errno.EIO, path="*/other*")
+
+    assert ["shop"] == [facts.app for facts in inspect(DIRECTORY, system=fs)]
+
+
+def test_inspect_finds_acknowledgements_in_any_segment_of_the_run(fs: FaultyFilesystem) -> None:
+    """What a later segment acknowledges is not pending in an earlier one."""
+    acknowledged_later(fs)
+
+    assert [{}, {}] == [facts.unacknowledged for facts in inspect(DIRECTORY, system=fs)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (FrameKind.RECORD, b"no destination"),
+        (FrameKind.RECORD, b'app {"message":"without id"}'),
+        (FrameKind.RECORD, b'app {"m":"","id":"no number"}'),
+        (FrameKind.RECORD, b'app {"m":"","id":"a b-1"}'),
+        (FrameKind.ACKNOWLEDGEMENT, b"app - nonsense"),
+    ],
+)
+def test_odd_frame_is_bad_and_costs_no_other(
+    fs: FaultyFilesystem, kind: FrameKind, payload: bytes
+) -> None:
+    """A whole frame whose payload makes no sense is counted and passed over."""
+    segment = put(journal_on(fs.process(200)), 1)
+    segment.append_note(encode_frame(kind, payload))
+    put_after = b"runa.1g-2"
+    segment.append(put_after, encode_record(b"app", line(put_after)), Entry(b"app", None))
+    fs.kill(200)
+    recovered = next(iter(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs)))
+
+    assert ({"app": [line(key(1)), line(key(2))]}, 1) == (recovered.pending, recovered.bad)
+    recovered.release()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shop.b.1.2.run.3",
+        ".shop.b.1.2.run.3.j",
+        "shop.b.1.run.3.j",
+        "shop.b..2.run.3.j",
+        "shop.b.x.2.run.3.j",
+        "shop.b.1.2.run.-3.j",
+        "shop.b.1.2.run.\u0663.j",
+        f"shop.b.1.2.run.{'9' * 30}.j",
+    ],
+)
+def test_odd_name_is_none(name: str) -> None:
+    """What is not named like a segment is none."""
+    assert parse_name(name) is None
+
+
+def test_name_comes_back() -> None:
+    """An application may have dots in its name."""
+    name = SegmentName("my.shop", "b", 1, "2", "run", 3)
+
+    assert "my.shop.b.1.2.run.3.j" == str(name)
+    assert name == parse_name(str(name))
+
+
+@pytest.mark.parametrize(("app", "name"), [("shop", "shop"), ("a/b c", "a_b_c"), ("..", "_")])
+def test_app_is_made_safe_for_file_names(app: str, name: str) -> None:
+    """No application's name leaves the directory or hides its files."""
+    assert name == safe_name(app)
+
+
+def test_record_that_is_too_long_is_refused(fs: FaultyFilesystem) -> None:
+    """What no reader would accept is not written."""
+    journal = journal_on(fs, quota=1 << 30)
+    with pytest.raises(OSError, match="too long"):
+        journal.append(key(1), b"app", b"x" * LONGEST + b"\n", Entry(b"app", None))
+
+    assert (0, []) == (journal.statistics().live, fs.files())
+
+
+def test_writer_gives_up_when_no_segment_stays_open(
+    fs: FaultyFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that every new segment refuses is an error, not an endless loop."""
+
+    def full(segment: Segment, frame: bytes) -> None:
+        raise SegmentFull
+
+    monkeypatch.setattr(Segment, "_put", full)
+    journal = journal_on(fs)
+    with pytest.raises(BlockingIOError, match="stayed open"):
+        put(journal, 1)
+
+    assert 0 == journal.statistics().live
+
+
+def test_name_that_is_taken_is_passed_over(fs: FaultyFilesystem) -> None:
+    """A file in the way is left alone and the next number is used."""
+    fs.makedirs(DIRECTORY)
+    fs.put(f"{DIRECTORY}/shop.00000001.100.1.runa.1.j", b"not mine")
+    put(journal_on(fs), 1)
+
+    assert [b"not mine", True] == [
+        fs.read(f"{DIRECTORY}/shop.00000001.100.1.runa.1.j"),
+        f"{DIRECTORY}/shop.00000001.100.1.runa.2.j" in fs.files(),
+    ]
+
+
+def test_directory_that_is_removed_is_made_again(fs: FaultyFilesystem) -> None:
+    """Somebody who cleans up does not end the journal; somebody who never stops does."""
+    fs.fail("open", errno.ENOENT)
+    put(journal_on(fs), 1)
+    fs.fail("open", errno.ENOENT, times=None)
+    with pytest.raises(FileNotFoundError):
+        put(journal_on(fs), 2)
+
+    assert 1 == len(fs.files())
+
+
+def test_spare_that_cannot_be_made_is_counted(fs: FaultyFilesystem) -> None:
+    """Without a spare the next append makes its segment itself."""
+    journal = journal_on(fs)
+    put(journal, 1)
+    fs.fail("open", errno.EIO)
+
+    assert (False, True, 1) == (
+        journal.make_spare(),
+        journal.make_spare(),
+        journal.statistics().failures,
+    )
+
+
+def test_spare_that_is_too_small_is_passed_over(fs: FaultyFilesystem) -> None:
+    """A long record gets a segment of its own although a spare is ready."""
+    journal = journal_on(fs)
+    put(journal, 1)
+    journal.make_spare()
+    long = b'{"timestamp":"%b","id":"runa.1g-2"}\n' % (b"x" * 5000)
+    segment = journal.append(key(2), b"app", long, Entry(b"app", long))
+
+    assert (3, 3) == (segment.number, journal.statistics().segments)
+
+
+def test_segment_is_synced_once(fs: FaultyFilesystem) -> None:
+    """What has not grown since is not synced again."""
+    journal = journal_on(fs)
+    put(journal, 1)
+
+    assert (True, True, 1) == (journal.sync(), journal.sync(), fs.calls["fdatasync"])
+
+
+def test_segment_that_cannot_say_its_size_is_given_up(fs: FaultyFilesystem) -> None:
+    """Whatever fails on the way to the disk, the entries are written elsewhere."""
+    fs.fail("map", errno.ENODEV, times=None)
+    journal = journal_on(fs)
+    segment = put(journal, 1)
+    fs.fail("fstat", errno.EIO)
+    answers = [journal.sync(), journal.sync()]
+
+    assert ([False, True], True, 1) == (answers, segment.poisoned, journal.statistics().poisoned)
+
+
+def test_segment_is_closed_once(fs: FaultyFilesystem) -> None:
+    """Closing again touches nobody else's descriptor."""
+    segment = put(journal_on(fs), 1)
+    segment.close()
+    fd = fs.open("/mine", os.O_RDWR | os.O_CREAT)
+    segment.close()
+
+    assert 0 == fs.fstat(fd).st_size
+
+
+def test_names_are_synced_until_it_works(fs: FaultyFilesystem) -> None:
+    """A file is only safe with its name, so a failure is reported and tried again."""
+    journal = journal_on(fs)
+    put(journal, 1)
+    fs.fail("sync_directory", errno.EIO)
+
+    assert [False, True, True] == [journal.sync() for _ in range(3)]
+    assert (2, 1) == (fs.calls["sync_directory"], journal.statistics().failures)
+
+
+def test_rescue_that_fails_is_tried_again(fs: FaultyFilesystem) -> None:
+    """While there is no room for what a poisoned segment holds, it is not reported as safe."""
+    journal = journal_on(fs, quota=600)
+    put(journal, 1)
+    fs.fail("fdatasync", errno.EIO)
+    answers = [journal.sync(), journal.sync()]
+    journal._rotation._quota = 1 << 20
+    answers.append(journal.sync())
+
+    assert ([False, False, True], 1) == (answers, journal.statistics().live)
+
+
+def test_entry_that_nobody_has_any_more_is_counted(fs: FaultyFilesystem) -> None:
+    """Where neither memory nor disk has a record, the others are rescued all the same."""
+    journal = journal_on(fs)
+    segment = put(journal, 1, forget=True)
+    put(journal, 2)
+    fd = fs.open(segment.path, os.O_RDWR)
+    data = fs.read(segment.path)
+    fs.write(fd, data.replace(b"runa.1g-1", b"runa.1g-x"))
+    fs.close(fd)
+    fs.fail("fdatasync", errno.EIO)
+    journal.sync()
+    fetched = journal.fetch(segment, [key(2)])
+
+    assert ([key(1)], {key(2): line(key(2))}) == (list(segment.live), fetched)
+    assert 2 == journal.statistics().failures
+
+
+def test_record_settled_while_it_is_moved_is_not_kept(fs: FaultyFilesystem) -> None:
+    """A move that loses the race against `settle` leaves no entry behind."""
+
+    class Settling:
+        line = line(key(1))
+
+        @property
+        def tag(self) -> bytes:
+            journal.settle(segment, key(1))
+            return b"app"
+
+    journal = journal_on(fs)
+    segment = journal.append(key(1), b"app", line(key(1)), Settling())
+    fs.fail("fdatasync", errno.EIO)
+    journal.sync()
+
+    assert 0 == journal.statistics().live
+
+
+def test_forgotten_records_are_moved_with_one_look(fs: FaultyFilesystem) -> None:
+    """The file is read once for all entries whose lines are only there."""
+    journal = journal_on(fs, size=4000)
+    for n in range(1, 6):
+        put(journal, n, forget=True)
+    fs.fail("fdatasync", errno.EIO)
+    journal.sync()
+    reads = fs.calls["map_read"]
+    journal.close(clean=False)
+
+    assert [line(key(n)) for n in range(1, 6)] == pending(fs)["app"]
+    assert reads <= 2
+
+
+def test_files_under_a_writer_are_not_removed(fs: FaultyFilesystem) -> None:
+    """Housekeeping stops at a segment that a note is just being written to."""
+    journal = journal_on(fs)
+    first = put(journal, 1)
+    journal.settle(first, key(1))
+    other = first
+    while other is first:
+        other = put(journal, 2)
+        journal.settle(other, key(2))
+    first.busy[0] = None
+    during = journal.housekeep()
+    del first.busy[0]
+
+    assert (0, 1) == (during, journal.housekeep())
+
+
+def test_file_that_cannot_be_removed_stays_and_is_tried_again(fs: FaultyFilesystem) -> None:
+    """Nothing younger goes before it."""
+    journal = journal_on(fs)
+    for n in range(1, 12):
+        journal.settle(put(journal, n), key(n))
+    before = len(fs.files())
+    fs.fail("unlink", errno.EIO)
+    first = journal.housekeep()
+    kept = len(fs.files())
+
+    assert (0, before) == (first, kept)
+    assert before - 1 == journal.housekeep()
+
+
+def test_entries_too_large_to_move_keep_their_segment(fs: FaultyFilesystem) -> None:
+    """Moving much costs more than keeping the file."""
+    journal = journal_on(fs, size=400)
+    put(journal, 0)
+    for n in range(1, 12):
+        journal.settle(put(journal, n), key(n))
+
+    assert 0 == journal.housekeep()
+
+
+def test_abandon_touches_nothing_on_the_disk(fs: FaultyFilesystem) -> None:
+    """It closes what was inherited and changes no file."""
+    journal = journal_on(fs)
+    put(journal, 1)
+    before = {path: fs.read(path) for path in fs.files()}
+    journal.abandon()
+
+    assert (before, 0) == ({path: fs.read(path) for path in fs.files()}, fs.descriptors())
+
+
+def test_each_segment_says_where_to_look(fs: FaultyFilesystem) -> None:
+    """The positions stand at the beginning of every segment, since the older ones go."""
+    journal = Journal(
+        DIRECTORY,
+        app="shop",
+        run="runa",
+        destinations=["app", "audit"],
+        segment_bytes=500,
+        positions={"audit": Position(1, 2, 3)},
+        system=fs.process(200),
+    )
+    journal.settle(put(journal, 1), key(1))
+    journal.acknowledge("app", Position(5, 6, 70), [key(1)])
+    for n in range(2, 12):
+        journal.settle(put(journal, n), key(n))
+    put(journal, 12, b"app,audit")
+    journal.housekeep()
+    fs.kill(200)
+    recovered = next(iter(adopt(DIRECTORY, app="shop", destinations=["app", "audit"], system=fs)))
+
+    assert {"app": Position(5, 6, 70), "audit": Position(1, 2, 3)} == recovered.scan
+    recovered.release()
+
+
+@pytest.mark.parametrize("operation", ["allocate", "lock", "write", "link", "fchmod"])
+def test_segment_that_cannot_be_made_leaves_nothing(fs: FaultyFilesystem, operation: str) -> None:
+    """The error is raised, and neither file nor descriptor nor mapping stays."""
+    fs.fail(operation, errno.EIO)
+    if operation == "link":
+        fs.fail("rename", errno.EIO)
+    if operation == "allocate":
+        fs.fail("write", errno.ENOSPC)
+    if operation == "write":
+        fs.fail("allocate", errno.ENOSPC)
+    journal = journal_on(fs)
+    with pytest.raises(OSError):
+        put(journal, 1)
+
+    assert ([], 0, 0) == (fs.files(), fs.descriptors(), journal.statistics().live)

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from fallbacks import _portable
 from fallbacks._portable import PortableSystem
 from fallbacks.system import (
     SYSTEM,
     PosixSystem,
     System,
+    ends_torn,
     ends_with_newline,
     is_private,
+    kind_of,
     lock_in_place,
     open_append,
     publish,
@@ -263,3 +266,296 @@ def test_open_append_leaks_nothing_when_any_call_fails() -> None:
             pass
 
         assert 0 == fs.descriptors()
+
+
+# What differs between systems, and what happens between two calls.
+
+
+def test_space_cannot_be_reserved_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the platform has no call for it, reserving fails as on a full disk."""
+    monkeypatch.delattr(os, "posix_fallocate")
+    with pytest.raises(OSError, match="reserve"):
+        PosixSystem().allocate(0, 1)
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_waiting_for_writers_ends_at_once_without_any(system: System, base: str, size: int) -> None:
+    """Nobody is in the middle of a write: nothing happens, nothing is raised."""
+    fd = open_append(system, f"{base}/log")
+    write_all(system, fd, b"x" * size)
+    reader = system.open(f"{base}/log", os.O_RDONLY)
+    system.await_writers(reader)
+
+    assert size == system.fstat(reader).st_size
+    system.close(fd)
+    system.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("data", "torn"), [(b"", False), (b"a\n", False), (b"a", True), (b"a\nb", True)]
+)
+def test_last_line_is_torn_when_it_stays_unfinished(
+    system: System, base: str, data: bytes, torn: bool
+) -> None:
+    """A file at rest without a newline at its end is torn; an empty one is not."""
+    fd = open_append(system, f"{base}/log")
+    write_all(system, fd, data)
+    system.close(fd)
+
+    assert torn is ends_torn(system, f"{base}/log", len(data))
+
+
+@pytest.mark.parametrize(
+    ("writes", "torn"),
+    [
+        ([b"\n"], False),
+        ([b"b\n"], False),
+        ([b"b", b"\n"], False),
+        ([b"b"], True),
+        ([b"b"] * 99, False),
+    ],
+)
+def test_line_that_is_being_written_is_not_torn(writes: list[bytes], torn: bool) -> None:
+    """While others still write, a missing newline means nothing."""
+
+    class Busy(FaultyFilesystem):
+        def await_writers(self, fd: int) -> None:
+            if left:
+                self.write(writer, left.pop(0))
+
+    left = list(writes)
+    fs = Busy()
+    writer = open_append(fs, "/log")
+    fs.write(writer, b"a")
+
+    assert (torn, 1) == (ends_torn(fs, "/log", 1), fs.descriptors())
+
+
+def test_file_that_goes_and_comes_is_opened_in_the_end() -> None:
+    """Somebody rotates between our two looks: the next look finds or makes a file."""
+
+    class Rotating(FaultyFilesystem):
+        looks = 0
+
+        def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+            self.looks += 1
+            if self.looks <= gone:
+                raise FileExistsError if flags & os.O_EXCL else FileNotFoundError
+            return super().open(path, flags, mode)
+
+    gone = 14
+    fs = Rotating()
+    fs.close(open_append(fs, "/log"))
+    made = fs.files()
+    gone = 99
+    with pytest.raises(FileNotFoundError):
+        open_append(fs, "/log")
+
+    assert (["/log"], 15 + 16) == (made, fs.looks)
+
+
+def test_parents_that_are_always_removed_are_an_error() -> None:
+    """It is not tried for ever."""
+
+    class Cleaning(FaultyFilesystem):
+        def makedirs(self, path: str, mode: int = 0o700) -> None:
+            """Somebody removes it at once."""
+
+    with pytest.raises(FileNotFoundError):
+        open_append(Cleaning(), "/a/log")
+
+
+@pytest.mark.parametrize("also", [None, "lstat"])
+def test_error_of_a_regular_file_stays_what_it_is(also: str | None) -> None:
+    """Only for something that is no regular file is another message better."""
+    fs = FaultyFilesystem()
+    fs.put("/log")
+    fs.fail("open", errno.EACCES, when=2)
+    if also is not None:
+        fs.fail(also, errno.EIO)
+    with pytest.raises(PermissionError) as caught:
+        open_append(fs, "/log")
+
+    assert os.strerror(errno.EACCES) == caught.value.strerror
+
+
+def test_every_kind_of_file_has_a_name(tmp_path: Path) -> None:
+    """A message can say what it found."""
+    regular = tmp_path / "log"
+    regular.touch()
+
+    assert ["a regular file", "a directory", "a character device"] == [
+        kind_of(os.lstat(path)) for path in (regular, tmp_path, "/dev/null")
+    ]
+
+
+# The portable twin.
+
+
+@pytest.fixture
+def twin() -> PortableSystem:
+    """Return the portable system."""
+    return PortableSystem()
+
+
+def test_portable_twin_needs_no_modes(
+    twin: PortableSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a descriptor's mode cannot be set, the one of open has to do."""
+    monkeypatch.delattr(os, "fchmod")
+    fd = open_append(twin, str(tmp_path / "log"), 0o600)
+    twin.fchmod(fd, 0o644)
+    twin.close(fd)
+
+    assert 0o600 == stat.S_IMODE((tmp_path / "log").stat().st_mode)
+
+
+def test_directories_are_made_from_where_we_are(
+    twin: PortableSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path without a parent is made in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    twin.makedirs("a")
+    twin.makedirs("b/c/")
+
+    assert ["a", "b", "c"] == sorted(path.name for path in tmp_path.rglob("*"))
+
+
+def test_directory_that_another_makes_meanwhile_is_fine(
+    twin: PortableSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who of two makes it does not matter."""
+    mkdir = os.mkdir
+
+    def slower(path: str, mode: int) -> None:
+        mkdir(path, mode)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", slower)
+    twin.makedirs(str(tmp_path / "a"))
+
+    assert (tmp_path / "a").is_dir()
+
+
+def test_unknown_facts_are_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A platform without /proc gives no names, and no error."""
+    for name in ("_BOOT_ID", "_PID_NAMESPACE", "_OWN_STAT"):
+        monkeypatch.setattr(_portable, name, str(tmp_path / "missing"))
+    monkeypatch.delattr(os, "geteuid")
+
+    assert ("", "", "0", 0) == (
+        SYSTEM.boot_id(),
+        SYSTEM.pid_namespace(),
+        SYSTEM.process_start(),
+        SYSTEM.getuid(),
+    )
+
+
+def test_portable_wait_leaves_the_judgement_to_the_write(twin: PortableSystem) -> None:
+    """What cannot be waited for is tried at once."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    empty = twin.wait_writable(writer, 0)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    full = twin.wait_writable(writer, -1)
+    os.close(reader)
+    os.close(writer)
+
+    assert (True, False, True, True) == (
+        empty,
+        full,
+        twin.wait_writable(-1, 0),
+        twin.wait_writable(writer, 0),
+    )
+
+
+def test_portable_lock_is_not_given_up_by_a_forked_child(
+    twin: PortableSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child has the parent's table, but closing there frees nothing."""
+    fd = open_append(twin, str(tmp_path / "log"))
+    twin.lock(fd)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    twin.close(fd)
+
+    assert 2 == len(os.listdir(tmp_path))
+
+
+def test_portable_lock_removed_by_others_is_no_error(twin: PortableSystem, tmp_path: Path) -> None:
+    """Closing does not mind that its lock file is gone."""
+    fd = open_append(twin, str(tmp_path / "log"))
+    twin.lock(fd)
+    for path in tmp_path.glob(".*.lock"):
+        path.unlink()
+    twin.close(fd)
+
+    assert ["log"] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "x"])
+def test_portable_lock_that_is_not_signed_yet_holds(
+    twin: PortableSystem, tmp_path: Path, text: str
+) -> None:
+    """A lock file that was made a moment ago belongs to somebody alive."""
+    fd = open_append(twin, str(tmp_path / "log"))
+    facts = twin.fstat(fd)
+    (tmp_path / f".{facts.st_dev:x}-{facts.st_ino:x}.lock").write_text(text)
+
+    assert not twin.lock(fd)
+    twin.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("error", "taken"), [(ProcessLookupError, True), (PermissionError, False), (None, False)]
+)
+def test_portable_lock_asks_whether_its_owner_lives(
+    twin: PortableSystem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[OSError] | None,
+    taken: bool,
+) -> None:
+    """A process that may not be asked is alive; only one that is not there is dead."""
+
+    def kill(pid: int, number: int) -> None:
+        if error is not None:
+            raise error
+
+    fd = open_append(twin, str(tmp_path / "log"))
+    facts = twin.fstat(fd)
+    (tmp_path / f".{facts.st_dev:x}-{facts.st_ino:x}.lock").write_text("4242\n")
+    monkeypatch.setattr(os, "kill", kill)
+
+    assert taken is twin.lock(fd)
+    twin.close(fd)
+
+
+def test_portable_lock_that_is_taken_again_and_again_is_left(
+    twin: PortableSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others that are always quicker have the lock."""
+    fd = open_append(twin, str(tmp_path / "log"))
+    facts = twin.fstat(fd)
+    (tmp_path / f".{facts.st_dev:x}-{facts.st_ino:x}.lock").write_text("4242\n")
+    monkeypatch.setattr(_portable, "_clear_stale", lambda name: True)
+
+    assert not twin.lock(fd)
+    twin.close(fd)
+
+
+def test_stale_lock_that_another_cleared_is_free(tmp_path: Path) -> None:
+    """Of two finders of one stale lock, the slower sees the name free."""
+    assert _portable._clear_stale(str(tmp_path / "gone.lock"))
+
+
+def test_fresh_lock_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looked stale and was replaced by a living lock meanwhile gets its name back."""
+    path = tmp_path / "a.lock"
+    path.write_text("4242\n")
+    answers = [False, True]
+    monkeypatch.setattr(_portable, "_owner_lives", lambda name: answers.pop(0))
+    cleared = _portable._clear_stale(str(path))
+
+    assert (False, ["a.lock"]) == (cleared, os.listdir(tmp_path))

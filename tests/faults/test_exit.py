@@ -43,10 +43,10 @@ def test_script_that_ends(tmp_path, how):
     assert bool(said) == bool(ended.stderr)
     assert ALL == world.messages()
     assert [] == world.directories()
-    assert "closed" == last_message(world)
+    assert "closed" == _last_message(world)
 
 
-def last_message(world):
+def _last_message(world):
     import json
 
     return json.loads(world.lines()[-1])["message"]
@@ -85,7 +85,7 @@ def test_process_that_dies(tmp_path, how):
     """
     world = World(tmp_path)
     source, status = DEATHS[how]
-    ended = world.run(TEN + source, preexec_fn=no_core)
+    ended = world.run(TEN + source, preexec_fn=_no_core)
     world.recover()
     world.recover()
 
@@ -96,7 +96,7 @@ def test_process_that_dies(tmp_path, how):
     assert [] == world.directories()
 
 
-def no_core():
+def _no_core():
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

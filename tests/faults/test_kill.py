@@ -22,12 +22,13 @@ pytestmark = pytest.mark.faults
 CYCLES = 500
 
 
-def killed(world, cycles, seed):
+def _killed(world, cycles, seed):
     """Run the zygote; return its report and, per (cycle, thread), the promises made."""
     promised = world.directory / "promised"
     promised.write_bytes(bytes(8 * THREADS * cycles))
     done = subprocess.run(
-        [sys.executable, "-W", "error", PROGRAMS / "zygote.py", world.directory, str(cycles), str(seed)],
+        [sys.executable, "-W", "error", PROGRAMS / "zygote.py", world.directory, str(cycles),
+         str(seed)],
         env=world.environment, capture_output=True, text=True, timeout=55, check=False,
     )  # fmt: skip
 
@@ -36,7 +37,7 @@ def killed(world, cycles, seed):
     return json.loads(done.stdout), {divmod(at, THREADS): n for at, n in enumerate(numbers)}
 
 
-def audited(path):
+def _audited(path):
     result = CliRunner().invoke(main, ["audit", "--json", str(path)])
     assert result.exit_code in {0, 1}, result.output
     return json.loads(result.stdout)
@@ -48,7 +49,7 @@ def test_killed_five_hundred_times(tmp_path, record_property):
     Each promised ERROR is in the log after the next start, and no id is there twice.
     """
     world = World(tmp_path)
-    report, promised = killed(world, CYCLES, seed=11)
+    report, promised = _killed(world, CYCLES, seed=11)
     for name, value in report.items():
         record_property(name, value)
     lines = world.lines()
@@ -68,7 +69,7 @@ def test_killed_five_hundred_times(tmp_path, record_property):
     assert [] == world.twice()
     assert [] == world.directories()
 
-    audit = audited(world.path)
+    audit = _audited(world.path)
 
     assert torn(lines) == audit["torn"]
     assert 0 == audit["duplicates"]

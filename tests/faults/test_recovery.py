@@ -62,20 +62,20 @@ for _name in CHANGES:
     setattr(Mortal, _name, _mortal(_name))
 
 
-def settings(world, **more):
+def _settings(world, **more):
     destination = {"name": "app", "type": "file", "path": str(world.path)} | more
     keywords = {"app": "shop", "state_dir": str(world.state), "destinations": [destination]}
     return load(None, preset=None, file=None, keywords=keywords)
 
 
-def start_until_killed(world, n, *, after):
+def _start_until_killed(world, n, *, after):
     """Be a start that is killed at its *n*-th change; return whether it got that far."""
     # The work is done without threads, so that a fork of this process is harmless.
     pid = os.fork()
     if not pid:
         try:
             system = Mortal(n, after=after)
-            run = build(settings(world), system=system, threaded=False)
+            run = build(_settings(world), system=system, threaded=False)
             run.recover()
             for service in run.services.values():
                 service.chain.ticket.acquire()
@@ -114,7 +114,7 @@ def estate(tmp_path_factory):
     return world
 
 
-def heir(estate, directory):
+def _heir(estate, directory):
     """Copy *estate*, so that one more start may die of it."""
     world = World(directory)
     if directory.exists():
@@ -124,7 +124,7 @@ def heir(estate, directory):
     return world
 
 
-def check(world):
+def _check(world):
     world.recover()
 
     assert MESSAGES == sorted(world.messages())
@@ -139,11 +139,11 @@ def test_killed_at_every_change_of_a_recovery(estate, tmp_path, after):
     """
     deaths = 0
     while True:
-        world = heir(estate, tmp_path / "w")
-        if not start_until_killed(world, deaths + 1, after=after):
+        world = _heir(estate, tmp_path / "w")
+        if not _start_until_killed(world, deaths + 1, after=after):
             break
         deaths += 1
-        check(world)
+        _check(world)
 
     # Making, filling and showing the held file, forcing it to the disk, removing
     # the journal, writing to the log, acknowledging, removing the held file.
@@ -159,28 +159,28 @@ def test_killed_twice_in_recoveries(estate, tmp_path, second):
     first = 0
     while True:
         first += 1
-        world = heir(estate, tmp_path / "w")
-        if not start_until_killed(world, first, after=True):
+        world = _heir(estate, tmp_path / "w")
+        if not _start_until_killed(world, first, after=True):
             break
-        start_until_killed(world, second, after=first % 2 == 0)
-        check(world)
+        _start_until_killed(world, second, after=first % 2 == 0)
+        _check(world)
 
 
 def test_dead_between_import_and_removal(estate, tmp_path):
     """
     Imported into a held file, and the journal not yet removed: each record comes once.
     """
-    world = heir(estate, tmp_path / "w")
+    world = _heir(estate, tmp_path / "w")
     n = 1
     while True:
-        if not start_until_killed(heir(estate, tmp_path / "w"), n, after=False):
+        if not _start_until_killed(_heir(estate, tmp_path / "w"), n, after=False):
             pytest.fail("the recovery never has both a held file and a journal")
         names = " ".join(world.left())
         if ".held" in names and ".j" in names and "." + "shop" not in names:
             break
         n += 1
 
-    check(world)
+    _check(world)
 
 
 def test_many_random_kills_with_a_backlog(tmp_path):
@@ -194,7 +194,7 @@ def test_many_random_kills_with_a_backlog(tmp_path):
     """)
     have = set(world.messages())
     n = 3
-    while start_until_killed(world, n, after=bool(n % 2)):
+    while _start_until_killed(world, n, after=bool(n % 2)):
         n += 1
         assert have <= set(world.messages())
     world.recover()
@@ -220,7 +220,7 @@ def test_replay_looks_behind_the_start_of_the_dead_run_only(tmp_path):
                 seen.append(offset)
             return super().pread(fd, n, offset)
 
-    run = build(settings(world), system=Watched(), threaded=False)
+    run = build(_settings(world), system=Watched(), threaded=False)
     run.recover()
     service = run.services["app"]
     service.chain.ticket.acquire()

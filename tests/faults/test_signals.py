@@ -25,7 +25,7 @@ log.info("info"); log.error("error")
 FATAL = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
-def run_with_signals(world, *, before="", after=""):
+def _run_with_signals(world, *, before="", after=""):
     source = WITH_SIGNALS.format(
         state=str(world.state), path=str(world.path), before=before, after=after
     )
@@ -60,7 +60,7 @@ def test_handlers_asked_for(tmp_path, number):
     With `signals` a fatal signal drains first; the status stays what it would be.
     """
     world = World(tmp_path)
-    ended = run_with_signals(world, after=f"os.kill(os.getpid(), {int(number)})")
+    ended = _run_with_signals(world, after=f"os.kill(os.getpid(), {int(number)})")
 
     assert -number == ended.status
     assert (number == signal.SIGINT) == ("KeyboardInterrupt" in ended.stderr)
@@ -79,7 +79,7 @@ def mine(number, frame):
     sys.exit(7)
 signal.signal(signal.SIGTERM, mine)
 """
-    ended = run_with_signals(world, before=before, after="os.kill(os.getpid(), signal.SIGTERM)")
+    ended = _run_with_signals(world, before=before, after="os.kill(os.getpid(), signal.SIGTERM)")
 
     assert ("15 True\n", "", 7) == (ended.stdout, ended.stderr, ended.status)
     assert ["info", "error"] == world.messages()
@@ -93,7 +93,7 @@ def test_process_that_survives_its_signal(tmp_path):
     world = World(tmp_path)
     before = "signal.signal(signal.SIGTERM, lambda number, frame: None)"
     after = "os.kill(os.getpid(), signal.SIGTERM); log.info('later'); log.error('later error')"
-    ended = run_with_signals(world, before=before, after=after)
+    ended = _run_with_signals(world, before=before, after=after)
 
     assert ("", "", 0) == (ended.stdout, ended.stderr, ended.status)
     assert ["info", "error", "later", "later error"] == world.messages()
@@ -107,7 +107,7 @@ def test_ignored_signal_stays_ignored(tmp_path):
     world = World(tmp_path)
     before = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     after = "os.kill(os.getpid(), signal.SIGHUP); log.info('later')"
-    ended = run_with_signals(world, before=before, after=after)
+    ended = _run_with_signals(world, before=before, after=after)
 
     assert ("", "", 0) == (ended.stdout, ended.stderr, ended.status)
     assert ["info", "error", "later"] == world.messages()
@@ -122,7 +122,8 @@ def test_configured_off_the_main_thread(tmp_path):
     import threading
     def configure():
         hydra.configure(app="shop", signals=True, state_dir={str(world.state)!r},
-                        destinations=[{{"name": "app", "type": "file", "path": {str(world.path)!r}}}])
+                        destinations=[{{"name": "app", "type": "file",
+                                        "path": {str(world.path)!r}}}])
     thread = threading.Thread(target=configure); thread.start(); thread.join()
     log.info("one")
     import signal
@@ -228,7 +229,9 @@ def test_asyncio_program_that_is_interrupted(tmp_path):
 
     assert -signal.SIGINT == ended.status
     assert "KeyboardInterrupt" in ended.stderr
-    assert [f"{word} {n}" for word in ("error", "info") for n in range(3)] == sorted(world.messages())
+    assert [f"{word} {n}" for word in ("error", "info") for n in range(3)] == sorted(
+        world.messages()
+    )
     assert [] == world.twice()
     assert [] == world.directories()
 

@@ -39,9 +39,7 @@ def main(method: str, kind: str, state: str, path: str) -> None:
     configure(state, path)
     hydra.get_logger("parent").error("parent")
     if kind == "process":
-        workers = [
-            multiprocessing.Process(target=work, args=(state, path, n)) for n in range(4)
-        ]
+        workers = [multiprocessing.Process(target=work, args=(state, path, n)) for n in range(4)]
         for worker in workers:
             worker.start()
         for worker in workers:

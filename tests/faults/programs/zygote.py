@@ -32,6 +32,7 @@ import uvloop  # noqa: F401
 import hydra
 
 THREADS = 3
+PATIENT = 10
 LONG = "x" * 3000
 
 
@@ -65,8 +66,8 @@ def run_and_kill(directory: str, cycle: int, shared: mmap.mmap, dice: random.Ran
         finally:
             os._exit(1)
     os.close(tell)
-    if cycle % 4:
-        # Two thirds of these die while they log, the others while they start.
+    if cycle % 4 or cycle % PATIENT == 0:
+        # Of the others most die while they start.
         os.read(told, 1)
     time.sleep(dice.uniform(0, 0.012) if cycle % 3 else dice.expovariate(1000))
     os.kill(pid, signal.SIGKILL)
@@ -89,6 +90,9 @@ def configure(directory: str, cycle: int) -> None:
 def live(directory: str, cycle: int, shared: mmap.mmap, tell: int) -> None:
     """Log until killed."""
     configure(directory, cycle)
+    if cycle % PATIENT == 0:
+        # Once in a while a start lives long enough to take over everything.
+        hydra.flush(20.0)
     if cycle % 5 == 4:
         asyncio.run(log_in_tasks(cycle, shared, tell))
         return
@@ -120,6 +124,7 @@ async def log_in_tasks(cycle: int, shared: mmap.mmap, tell: int) -> None:
 
 
 async def log_awaited(cycle: int, task: int, shared: mmap.mmap, tell: int) -> None:
+    """Log from a task: as on a thread, each call awaited."""
     log = hydra.get_logger(f"shop.{task}")
     for n in range(1, 100_000):
         await log.info("chatter", text=LONG if n % 7 == 0 else "short")

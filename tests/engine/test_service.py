@@ -1,0 +1,220 @@
+"""
+A writer and whoever runs it: helpers, threads that cannot be had, tiers that are all down.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import hydra
+from fallbacks.testing.fake_clock import FakeClock
+from fallbacks.testing.faulty_filesystem import FaultyFilesystem
+from hydra.config import load
+from hydra.engine import _service
+from hydra.engine._build import build
+from hydra.queue import Barrier
+from tests.sinks._kit import Sink, numbers, of, records, until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def pumped():
+    """Give a run on a file system of its own, and its only service."""
+    settings = load(
+        {
+            "app": "t",
+            "journal": {"enabled": False},
+            "destinations": [
+                {"name": "app", "type": "file", "path": "/logs/app.log", "fallback": []}
+            ],
+        }
+    )
+    run = build(settings, system=FaultyFilesystem(), clock=FakeClock(), threaded=False)
+    yield run, run.services["app"]
+    run.system.heal()
+    run.begin_close()
+    run.finish_close(0.0)
+
+
+def send(run, n):
+    body = b'{"timestamp":"2026-01-01T00:00:00.000000Z","level":"info","logger":"s","n":%d' % n
+    run.stream(("app",), guaranteed=False).send(body, 20)
+
+
+def test_exception_in_a_helping_hand_puts_the_job_back(pumped, monkeypatch):
+    """A signal handler that raises in the middle of a caller's help costs no record."""
+    run, service = pumped
+    for n in range(5):
+        send(run, n)
+    with monkeypatch.context() as patch:
+
+        def interrupted(*args, **options):
+            raise KeyboardInterrupt
+
+        patch.setattr(service.chain, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            service.help()
+
+    assert (5, True) == (service.writer.pending, service.writer.balance().balanced)
+    assert not service.chain.ticket.held
+
+    service.help()
+
+    assert list(range(5)) == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
+def test_barrier_stays_behind_lines_that_had_to_stay(pumped):
+    """Nobody who waits for a flush is told that lines are safe which no tier took."""
+    run, service = pumped
+    told = []
+    run.system.fail("open", 28, times=None)
+    for n in range(3):
+        send(run, n)
+    service.queue.entries.append(Barrier(lambda: told.append(True)))
+    send(run, 3)
+    service.help()
+
+    assert ([], 4) == (told, service.writer.pending)
+
+    run.system.heal()
+    service.chain.plan.hasten()
+    service.help()
+
+    assert ([True], 0) == (told, service.writer.pending)
+    assert list(range(4)) == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
+def test_helper_does_not_drain_for_others_without_end(pumped, monkeypatch):
+    """A caller that helps stops when its time is up, whatever others keep adding."""
+    run, service = pumped
+    send(run, 0)
+    real = service.chain.run
+    added = []
+
+    def busy(*args, **options):
+        if len(added) < 1000:
+            added.append(True)
+            send(run, len(added))
+        return real(*args, **options)
+
+    monkeypatch.setattr(service.chain, "run", busy)
+    service.help(seconds=0.0)
+
+    assert 1 == len(added)
+
+
+def test_without_threads_callers_write_themselves(monkeypatch, tmp_path):
+    """Where no thread can be started, each call drains its own record."""
+
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_service, "start_new_thread", refuse)
+    path = tmp_path / "app.log"
+    hydra.configure(app="t", destinations=[{"name": "app", "type": "file", "path": str(path)}])
+    log = hydra.get_logger("shop")
+    for n in range(20):
+        log.info("ordinary", n=n)
+
+        assert n + 1 == len(path.read_bytes().splitlines())
+    stats = hydra.close()
+
+    assert (True, 20) == (stats.balanced, stats.delivered)
+
+
+@pytest.mark.parametrize("when_full", ["drop_new", "block"])
+def test_all_tiers_down(when_full, tmp_path):
+    """
+    With every tier down the application goes on, what is dropped is counted exactly, and after
+    healing the log itself says how many records it lacks and which.
+    """
+    sink, last = Sink(OSError("down")), Sink(OSError("down too"))
+    hydra.configure(
+        app="t",
+        journal={"enabled": False},
+        queue={"records": 50, "when_full": when_full, "block_timeout": 0.1},
+        destinations=[
+            hydra.Destination(
+                sink.write, name="mine", retries=0, batch=10, fallback=[{"sink": last.write}]
+            )
+        ],
+    )
+    log = hydra.get_logger("shop")
+    for n in range(300):
+        log.info("ordinary", n=n)
+    for n in range(300, 320):
+        log.error("grave", n=n)
+    stats = hydra.stats()
+    assert 320 == stats.accepted
+    assert stats.dropped > 200
+    assert stats.dropped + stats.pending == 320
+    dropped = stats.dropped
+
+    sink.heal()
+    hydra.flush(5)
+    until(lambda: of("mine").pending == 0, "the queue is drained")
+    stats = hydra.close()
+
+    assert (True, 320 - dropped, dropped) == (stats.balanced, stats.delivered, stats.dropped)
+    found = records(sink.lines)
+    reports = [record for record in found if record.get("event") == "drops"]
+    assert dropped == sum(record["count"] for record in reports)
+    got = set(numbers(found))
+    assert 320 - dropped == len(got)
+    missing = [r for record in reports for r in record["drops"]]
+    assert dropped == sum(r["count"] for r in missing)
+    assert all(r["to"] - r["from"] + 1 >= r["count"] for r in missing)
+
+
+def test_thread_that_finds_its_writer_closed_leaves_it_alone(tmp_path):
+    """A close that does not wait for the writer's thread leaves exactly one close record."""
+    for turn in range(30):
+        path = tmp_path / f"{turn}.log"
+        hydra.configure(
+            app="t", destinations=[{"name": "app", "type": "file", "path": str(path)}]
+        )
+        log = hydra.get_logger("shop")
+        for n in range(20):
+            log.info("ordinary", n=n)
+        hydra.close(0.0)
+        log.info("after the close", n=20)
+
+        found = read_lines(path)
+        assert 1 == sum(record.get("event") == "close" for record in found)
+        assert set(range(21)) >= set(numbers(found))
+        assert 20 in numbers(found)
+        stats = hydra.stats()
+        assert stats.balanced
+        assert stats.accepted == stats.delivered + stats.dropped + stats.pending
+
+
+def read_lines(path):
+    return records(path.read_bytes().splitlines())
+
+
+def test_thread_of_a_crashed_service_goes_on(monkeypatch, tmp_path):
+    """A bug of ours in the writer's thread is counted and costs no record."""
+    path = tmp_path / "app.log"
+    hydra.configure(app="t", destinations=[{"name": "app", "type": "file", "path": str(path)}])
+    log = hydra.get_logger("shop")
+    from hydra.engine import ENGINE
+
+    service = ENGINE.run.services["app"]
+    real, crashed = service.chain.run, threading.Event()
+
+    def buggy(*args, **options):
+        if not crashed.is_set():
+            crashed.set()
+            raise ZeroDivisionError
+        return real(*args, **options)
+
+    monkeypatch.setattr(service.chain, "run", buggy)
+    for n in range(5):
+        log.info("ordinary", n=n)
+    stats = hydra.flush(5)
+
+    assert (True, 5, 1) == (stats.balanced, stats.delivered, of("app").crashes)
+    assert list(range(5)) == numbers(read_lines(path))

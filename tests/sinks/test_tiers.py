@@ -1,0 +1,163 @@
+"""
+From a destination's settings to its chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fallbacks.batch import Batch
+from fallbacks.outcomes import DELIVERED
+from fallbacks.system import SYSTEM
+from fallbacks.tier import Kind
+from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier
+from hydra.config import Destination, load
+from hydra.core.levels import level_tag
+from hydra.core.line import EMPTY, LineEncoder, logger_tag
+from hydra.sinks import chain_of, render_of
+
+pytestmark = pytest.mark.unit
+
+
+class Store:
+    """Stands for a held store."""
+
+    name, kind = "fallback", Kind.HOLDING
+
+    def write(self, batch):
+        return DELIVERED
+
+    def close(self):
+        return None
+
+
+def chained(destination, *, store=True, threads_only=False, asked=None):
+    settings = load({"app": "t", "destinations": [destination]}).destinations[0]
+
+    def make(path, quota, hint):
+        if asked is not None:
+            asked.append((path, quota))
+        return Store() if store else None
+
+    return chain_of(settings, make, system=SYSTEM, threads_only=threads_only)
+
+
+def shape(found):
+    return [type(tier).__name__ for tier in found.tiers]
+
+
+def take(lines):
+    return None
+
+
+async def atake(lines):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("destination", "tiers", "primaries", "safe", "loop_only"),
+    [
+        (
+            {"type": "file", "path": "/x/a.log"},
+            ["AsyncFileTier", "FileTier", "Store", "StreamTier"], 2, (1, 2, 3), False,
+        ),
+        (
+            {"type": "file", "path": "/x/a.log", "writer": "thread"},
+            ["FileTier", "Store", "StreamTier"], 1, (0, 1, 2), False,
+        ),
+        (
+            {"type": "file", "path": "/x/a.log", "fallback": []},
+            ["AsyncFileTier", "FileTier"], 2, (1,), False,
+        ),
+        ({"type": "console", "stream": "stdout"}, ["StreamTier", "StreamTier"], 1, (0, 1), False),
+        ({"type": "console", "stream": "stderr"}, ["StreamTier"], 1, (0,), False),
+        ({"type": "stderr"}, ["StreamTier"], 1, (0,), False),
+        (Destination(take), ["CallableTier", "Store", "StreamTier"], 1, (1, 2), False),
+        (Destination(atake), ["AsyncCallableTier", "Store", "StreamTier"], 1, (1, 2), True),
+        (
+            Destination(take, fallback=[{"sink": atake}, {"type": "stderr"}]),
+            ["CallableTier", "AsyncCallableTier", "StreamTier"], 1, (2,), False,
+        ),
+        (Destination(take, format="text"), ["_RenderedSync", "Store", "StreamTier"], 1, (1, 2),
+         False),
+        (Destination(atake, format="text"), ["_RenderedAsync", "Store", "StreamTier"], 1, (1, 2),
+         True),
+    ],
+)  # fmt: skip
+def test_standard_chains(destination, tiers, primaries, safe, loop_only):
+    """Each type of destination has its chain; foreign code is never run by callers."""
+    found = chained(destination)
+
+    assert (tiers, primaries, safe, loop_only) == (
+        shape(found), found.primaries, found.safe, found.loop_only,
+    )
+    assert (found.store is not None) == ("Store" in tiers)
+
+
+def test_file_and_twin_share_one_path():
+    """The async tier and the sync one write to the same file with the same mode."""
+    found = chained({"type": "file", "path": "/x/a.log", "mode": "0640"})
+    first, twin = found.tiers[:2]
+
+    assert isinstance(first, AsyncFileTier)
+    assert isinstance(twin, FileTier)
+    assert first.path == twin.path == "/x/a.log"
+    assert 0o640 == first._target.mode == twin._target.mode
+
+
+def test_without_a_place_nothing_holds():
+    """Where no held store can be made, the chain goes on to its next tier."""
+    found = chained({"type": "file", "path": "/x/a.log"}, store=False)
+
+    assert (["AsyncFileTier", "FileTier", "StreamTier"], None) == (shape(found), found.store)
+
+
+def test_fallback_file_has_its_own_path_and_quota():
+    """What the settings of a fallback file say reaches whoever makes its store."""
+    asked = []
+    chained(
+        {
+            "type": "file", "path": "/x/a.log",
+            "fallback": [{"type": "file", "path": "/y/held", "quota": "1 MiB"}, {"type": "file"}],
+        },
+        asked=asked,
+    )
+
+    assert [("/y/held", 1 << 20), None] == [asked[0], asked[1][0]]
+
+
+def test_console_gives_up_before_it_is_abandoned():
+    """A console's own timeout ends before the deadline that would leave it behind."""
+    found = chained({"type": "console", "stream": "stdout", "timeout": 2.0})
+
+    assert all(isinstance(tier, StreamTier) and 0 < tier.timeout < 2.0 for tier in found.tiers)
+
+
+def test_sink_gets_the_format_it_asked_for():
+    """A sink with a format of its own gets rendered lines, whichever kind it is."""
+    got = []
+
+    async def agot(lines):
+        got.extend(lines)
+
+    body = LineEncoder().body(0, level_tag(20), logger_tag("shop"), "hello", EMPTY, EMPTY, {"n": 1})
+    batch = Batch([body + b',"id":"k3f9x2ab71qz.1r-1"}\n'])
+    plain = chained(Destination(lambda lines: got.extend(lines), format="text")).tiers[0]
+    other = chained(Destination(agot, format="text")).tiers[0]
+
+    assert DELIVERED == plain.write(batch)
+    assert DELIVERED == asyncio.run(other.write(batch))
+    assert got[0] == got[1]
+    assert got[0].endswith(b"\n")
+    assert b"hello" in got[0]
+    assert not got[0].startswith(b"{")
+    asyncio.run(other.aclose())
+    plain.close()
+
+
+def test_json_is_the_line_itself():
+    """For JSON there is nothing to render."""
+    assert render_of("json", color=False) is None
+    assert callable(render_of("text", color=True))
