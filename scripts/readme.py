@@ -20,6 +20,7 @@ import difflib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -192,6 +193,9 @@ def run_page(name: str) -> None:
 
 def _shell(command: str) -> str:
     """Return what a command of a page prints."""
+    if command.startswith("hydra "):
+        # The one under test, installed or not.
+        command = f"{shlex.quote(sys.executable)} -m {command}"
     ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     return ended.stdout
 

@@ -196,6 +196,11 @@ class HeldStore:
         """Weight of the lines that are not acknowledged."""
         return self._left_behind + self._weight()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are lines to be given back, those that weigh nothing included."""
+        return any(segment.left for segment in list(self._segments))
+
     def _weight(self) -> int:
         return sum(segment.weight for segment in list(self._segments))
 

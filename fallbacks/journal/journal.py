@@ -245,8 +245,6 @@ class Journal:
     def _rescue(self, segment: Segment) -> bool:
         """Write the live entries of *segment* elsewhere; return whether all are."""
         try:
-            if segment is self._rotation.current:
-                self._rotation.next(segment)
             self._move(segment)
         except (OSError, JournalFull):
             self._failures += 1
@@ -285,7 +283,6 @@ class Journal:
             if not segment.claim():
                 break
             if not self._try(partial(unlink_if_there, self._system, segment.path)):
-                segment.released = False
                 break
             self._try(partial(self._rotation.discard, segment))
             removed += 1

@@ -110,6 +110,7 @@ class Engine:
             ConfigurationError: With every problem. The old configuration stays in force.
         """
         settings = load(config, preset=preset, file=file, keywords=keywords)
+        self.forked()
         with self._installing:
             fresh = build(settings)
             self._settings = settings
@@ -191,6 +192,8 @@ class Engine:
         forget_threads()
 
     def _runs(self) -> list[Run]:
+        # Those of a parent that forked behind Python's back are not ours to drain.
+        self.forked()
         return [*self._retired, *([self.run] if self.run is not None else [])]
 
     def _wait_recovered(self, deadline: float | None) -> None:

@@ -53,6 +53,7 @@ class Keeper:
         self._failed = count()
         self._degraded = count()
         self._bad_notes = count()
+        self._owed: dict[str, list[bytes]] = {}
         self._stalled_until = 0.0
         self._dirty = False
         self._asleep = True
@@ -103,12 +104,16 @@ class Keeper:
         """Note that *entries* are safe at *destination*, whose file ends at *position*."""
         if self.journal is None:
             return
-        keys = [entry.key for entry in entries if entry.segment is not None]
+        # A later note says with its position that nothing before it is missing, so
+        # one that failed has to be made up for first.
+        keys = self._owed.pop(destination, [])
+        keys += [entry.key for entry in entries if entry.segment is not None]
         try:
             self.journal.acknowledge(destination, position, keys)
         except (JournalFull, OSError):
-            # The next start replays these, and finds them in the file.
+            # Should none follow, the next start replays these, and finds them in the file.
             next(self._bad_notes)
+            self._owed[destination] = keys
 
     def release(self, entry: Entry) -> None:
         """Forget *entry*: every destination has settled it."""

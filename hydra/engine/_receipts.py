@@ -244,7 +244,7 @@ class OwnReceipt(Receipt):
 
     async def _until_durable(self, deadline: float) -> None:
         while not self._entry.durable and (left := deadline - monotonic()) > 0:
-            await wait_async(self._entry.notify, left)
+            await wait_async(self._entry.notify_durable, left)
 
     def _hurry(self) -> None:
         for writer in self._writers:
@@ -300,6 +300,9 @@ class ParkedReceipt(OwnReceipt):
             finally:
                 if taken:
                     writer.drops.fold()
+                    # Or calls that nobody awaits would fill the park behind one that
+                    # somebody does await.
+                    writer.queue.forget(parked)
                     entry.settle(writer.name, Fate(State.DROPPED, None, reason))
 
     def __del__(self) -> None:

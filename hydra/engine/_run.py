@@ -20,6 +20,7 @@ from fallbacks.journal import Refusals, adopt
 
 from ..core.ids import new_run
 from ..core.levels import ERROR
+from ._process import home
 from ._receipts import OwnReceipt, Receipt
 from ._stream import DISK_WAIT, GuaranteedStream, Stream
 from ._waiting import running_loop, wait
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ._keeper import Keeper
     from ._loop import EngineLoop
     from ._service import Service
+    from ._waiting import Notify
     from ._watchdog import Watchdog
     from ._writer import Writer
 
@@ -65,6 +67,8 @@ class Run:
         self.clock = clock
         self.id = new_run()
         self.pid = os.getpid()
+        self.home = home()
+        """`home[0]` is true in this process, and false in a child that was forked from it."""
         self.labels = count(1)
         self.draining: set[int] = set()
         self.destinations: dict[str, DestinationSettings] = {}
@@ -184,7 +188,7 @@ class Run:
             deadline = began + DISK_WAIT
             self.keeper.force(entry)
             if self.may_wait():
-                self._wait_until(lambda: entry.durable, entry, deadline)
+                self._wait_until(lambda: entry.durable, entry.notify_durable, deadline)
             return OwnReceipt(entry, writers, deadline)
         services = [self.services[writer.name] for writer in writers]
         # One full timeout per destination: until it takes something again, the
@@ -196,25 +200,26 @@ class Run:
         if patient and not entry.settled:
             for writer in writers:
                 writer.hurry()
-            self._wait_until(lambda: entry.settled, entry, began + timeout)
+            self._wait_until(lambda: entry.settled, entry.notify, began + timeout)
             for service in services:
                 if service.writer.name not in entry.fates:
                     service.note_stuck()
         return OwnReceipt(entry, writers)
 
-    def resend(self, stream: Stream, body: bytes, level: int) -> Receipt:
+    def resend(self, stream: Stream, body: bytes, level: int, tracked: bool) -> Receipt:
         """Send *body* on in a child that was forked behind Python's back."""
         child = self.on_fork()
         assert child is not None
         names = tuple(writer.name for writer in stream.writers)
-        return child.stream(names, guaranteed=True).send(body, level)
+        guaranteed = isinstance(stream, GuaranteedStream)
+        return child.stream(names, guaranteed=guaranteed).send(body, level, tracked)
 
-    def _wait_until(self, done: Callable[[], bool], entry: Entry, deadline: float) -> None:
+    def _wait_until(self, done: Callable[[], bool], notify: Notify, deadline: float) -> None:
         ident = get_ident()
         try:
             self._waiting.add(ident)
             while not done() and (left := deadline - monotonic()) > 0:
-                wait(entry.notify, left)
+                wait(notify, left)
         finally:
             self._waiting.discard(ident)
 

@@ -17,7 +17,6 @@ interrupted a waiting call) a full queue parks or drops, it never blocks.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count, repeat
@@ -55,10 +54,11 @@ class Stream:
         writers: The destinations' writers.
     """
 
-    __slots__ = ("fat", "label", "numbers", "prefix", "queue", "run", "tag", "writers")
+    __slots__ = ("fat", "home", "label", "numbers", "prefix", "queue", "run", "tag", "writers")
 
     def __init__(self, run: Run, label: str, writers: tuple[Writer, ...]) -> None:
         self.run = run
+        self.home = run.home
         self.label = label
         self.writers = writers
         self.queue = writers[0].queue if len(writers) == 1 else None
@@ -82,7 +82,13 @@ class Stream:
             tracked: Whether the caller wants a receipt of its own.
         """
         queue = self.queue
-        if queue is None or len(queue.entries) >= queue.limit or len(body) > self.fat or tracked:
+        if (
+            queue is None
+            or len(queue.entries) >= queue.limit
+            or len(body) > self.fat
+            or tracked
+            or not self.home[0]
+        ):
             return self._send(body, level, tracked)
         number, line = 0, b""
         try:
@@ -105,6 +111,8 @@ class Stream:
 
     def _send(self, body: bytes, level: int, tracked: bool) -> Receipt:
         """Queue *body* where several destinations, a long line or a full queue need care."""
+        if not self.home[0]:
+            return self.run.resend(self, body, level, tracked)
         full = [writer for writer in self.writers if self.full(writer)]
         park = bool(full) and self.run.may_park()
         if full and not park:
@@ -117,6 +125,9 @@ class Stream:
                 break
             entry = self._entry(line, number, level) if tracked or (full and park) else None
             parked = self._park(entry, full) if entry is not None and park else []
+            if not parked and not tracked:
+                # Refused: a receipt of its own would keep the line for as long as it is kept.
+                entry = None
             refused = [w for w in full if all(w is not other for other, _ in parked)]
             takers = [w for w in self.writers if all(w is not other for other in full)]
             reason = PARK_FULL if park else QUEUE_FULL
@@ -186,9 +197,14 @@ class Stream:
     def _places(self, entry: Entry) -> list[Step]:
         """Return the calls that queue *entry*, in the overflow where there is no place."""
         steps: list[Step] = []
+        full = [writer for writer in self.writers if self.full(writer)]
+        if len(full) == len(self.writers) and entry.segment is not None:
+            # The journal has the line, nobody else needs it now, and there is no
+            # bound on how many such entries there may be.
+            steps.append((partial(setattr, entry, "line"), b""))
         for writer in self.writers:
             queue = writer.queue
-            if not self.full(writer):
+            if writer not in full:
                 steps += _puts((writer,), entry, len(entry.line))
             elif entry.segment is not None:
                 steps.append((queue.overflow.append, entry))
@@ -222,8 +238,8 @@ class GuaranteedStream(Stream):
         record stays in the queue and the receipt says so.
         """
         run = self.run
-        if os.getpid() != run.pid:
-            return run.resend(self, body, level)
+        if not self.home[0]:
+            return run.resend(self, body, level, tracked)
         if run.keeper.journal is None and any(map(self.full, self.writers)):
             return self._send(body, level, tracked=True)
         began = monotonic()

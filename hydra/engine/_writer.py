@@ -315,7 +315,7 @@ class Writer:
             waits.append(self._declare_at - now)
         elif self._control is not None and (self.drops.unreported or self.diverted.unreported):
             waits.append(self._reported_at + REPORT_EVERY - now)
-        if self.store is not None and self.store.held:
+        if self.store is not None and self.store.waiting:
             plan = self.chain.plan
             # A busy tier is free when its abandoned call returns, which nobody can foretell.
             rest = min(
@@ -352,7 +352,7 @@ class Writer:
         if queue.overflow and (
             len(queue.entries) <= queue.low_water
             # Barriers that wait for what is in the journal must not keep it there.
-            or all(type(item) is Barrier for item in list(queue.entries))
+            or not queue.depth
         ):
             self._fetch_overflow()
         if not queue.entries:
@@ -366,7 +366,8 @@ class Writer:
     def _can_replay(self) -> bool:
         return (
             self.store is not None
-            and self.store.held > 0
+            # Not `held`: a control record that was held alone counts nothing there.
+            and self.store.waiting
             and self._clock.monotonic() >= self._replay_at
             and self.chain.healthy()
         )
@@ -449,6 +450,10 @@ class Writer:
         for index in indices if self._copies else ():
             self.adopted -= self._copies.pop(identify(batch[index]) or b"", 0)
 
+    def _forget_copies(self, chunk: Chunk) -> None:
+        for line in chunk.lines if self._copies else ():
+            self._copies.pop(identify(line) or b"", None)
+
     def _settle(self, job: Job, entries: dict[int, Entry]) -> None:
         found = fates(job, self.chain.tiers)
         safe = [entry for index, entry in entries.items() if index in found]
@@ -503,8 +508,7 @@ class Writer:
             self.store.acknowledge(job.chunk)
             self._replayed.clear()
             self._doubtful = self._doubtful and self.store.held > 0
-            for line in job.chunk.lines if self._copies else ():
-                self._copies.pop(identify(line) or b"", None)
+            self._forget_copies(job.chunk)
             count = weight(job.chunk.lines)
             self.delivered += count
             self.replayed += count
@@ -526,6 +530,7 @@ class Writer:
         self.delivered += count
         self.replayed += count
         self.store.acknowledge(job.chunk)
+        self._forget_copies(job.chunk)
         self._replayed.clear()
         self._replay_limit = REPLAY_LINES
         return True

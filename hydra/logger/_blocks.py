@@ -4,10 +4,10 @@ Around code: log what leaves a block, and how long it took.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from functools import wraps
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from ..core.levels import ERROR
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 
-# Set in the flags of a code object that makes a coroutine; asked here, since the
+# Set in the flags of a code object that makes one of these; asked here, since the
 # module `inspect` costs more to import than everything else in this room.
-_COROUTINE = 0x80
+_GENERATOR: Final = 0x20
+_COROUTINE: Final = 0x80
+_ASYNC_GENERATOR: Final = 0x200
 
 
 class Catch:
@@ -37,8 +39,46 @@ class Catch:
         self._default = default
 
     def __call__(self, function: F) -> F:
-        code = getattr(function, "__code__", None)
-        if code is not None and code.co_flags & _COROUTINE:
+        flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+        if flags & _GENERATOR:
+
+            @wraps(function)
+            def guarded_generator(
+                *args: object, **kwargs: object
+            ) -> Generator[object, object, object]:
+                with self:
+                    inner = cast("Generator[object, object, object]", function(*args, **kwargs))
+                    return (yield from inner)
+                return self._default
+
+            return cast("F", guarded_generator)
+
+        if flags & _ASYNC_GENERATOR:
+
+            @wraps(function)
+            async def guarded_async_generator(
+                *args: object, **kwargs: object
+            ) -> AsyncGenerator[object, object]:
+                with self:
+                    inner = cast("AsyncGenerator[object, object]", function(*args, **kwargs))
+                    step = anext(inner)
+                    while True:
+                        try:
+                            value = await step
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            step = inner.asend((yield value))
+                        except GeneratorExit:
+                            await inner.aclose()
+                            raise
+                        except BaseException as error:
+                            # Thrown in from outside, whatever it is: it is the body's to handle.
+                            step = inner.athrow(error)
+
+            return cast("F", guarded_async_generator)
+
+        if flags & _COROUTINE:
 
             @wraps(function)
             async def guarded_async(*args: object, **kwargs: object) -> object:
@@ -94,7 +134,7 @@ class Timed:
         took = round(perf_counter() - self._began, 6)
         # The block was free to put anything into it.
         given = cast("dict[object, object]", self._fields)
-        fields = {key: value for key, value in given.items() if isinstance(key, str)}
+        fields = {key: value for key, value in list(given.items()) if isinstance(key, str)}
         level = self._level if error is None else max(self._level, ERROR)
         self._log.log(
             level,

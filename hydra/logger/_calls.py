@@ -43,10 +43,21 @@ def level_number(level: int | str) -> int:
         return parse_level(level)
     except ValueError as error:
         said = str(error)
-        if said not in _warned and len(_warned) < _WARNINGS:
-            _warned.add(said)
-            warn(f"{said}; the record is logged at level info")
-        return INFO
+    except Exception:
+        # What was given cannot even be shown.
+        said = f"an object of type {type(level).__name__} is no level"
+    if said not in _warned and len(_warned) < _WARNINGS:
+        _warned.add(said)
+        warn(f"{said}; the record is logged at level info")
+    return INFO
+
+
+def _is_true(value: object) -> bool:
+    """Return whether *value* is true; one that cannot be asked is."""
+    try:
+        return bool(value)
+    except Exception:
+        return True
 
 
 class Calls:
@@ -64,7 +75,8 @@ class Calls:
     def __init__(
         self, name: str, fields: Mapping[str, object] | None = None, *, tracked: bool = False
     ) -> None:
-        self.name = name
+        # A name that is no string would raise at the first call, where nothing may.
+        self.name = name = name if isinstance(name, str) else str(name)
         self._fields = dict(fields or {})
         self._routes = ENGINE.routes(name)
         self._tag = logger_tag(name)
@@ -93,7 +105,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, TRACE)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, TRACE, message, args, exc_info, stacklevel, fields)
 
@@ -115,7 +127,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, DEBUG)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, DEBUG, message, args, exc_info, stacklevel, fields)
 
@@ -137,7 +149,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, INFO)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, INFO, message, args, exc_info, stacklevel, fields)
 
@@ -159,7 +171,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, WARNING)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, WARNING, message, args, exc_info, stacklevel, fields)
 
@@ -181,7 +193,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, ERROR)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, ERROR, message, args, exc_info, stacklevel, fields)
 
@@ -203,7 +215,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, CRITICAL)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, CRITICAL, message, args, exc_info, stacklevel, fields)
 
@@ -266,7 +278,7 @@ class Calls:
             stream = ENGINE.resolve(self._routes, number)
         if stream is None:
             return FILTERED
-        if exc_info or stack_info or extra:
+        if exc_info is not None or stack_info is not False or extra is not None:
             fields = self._extras(fields, stack_info, extra)
         return self._emit(stream, number, message, args, exc_info, stacklevel, fields)
 
@@ -321,7 +333,7 @@ class Calls:
                 return SAMPLED
             message, fields = answer
             bound = context = EMPTY
-        exception = exception_tag(exc_info) if exc_info else b""
+        exception = exception_tag(exc_info) if exc_info is not None else b""
         body = encoder.body(
             run.time_ns(), level_tag(level), self._tag, message, bound, context, fields, exception
         )
@@ -331,12 +343,13 @@ class Calls:
         self, fields: dict[str, object], stack_info: bool, extra: Mapping[str, object] | None
     ) -> dict[str, object]:
         """Return *fields* with what the control keywords ask for."""
-        if extra:
+        if extra is not None:
             try:
                 fields = {**extra, **fields}
-            except (TypeError, ValueError, KeyError):
+            except Exception:
+                # It is no mapping, or one whose own methods raise; the encoder can show it.
                 fields = {**fields, "extra": extra}
-        if stack_info:
+        if _is_true(stack_info):
             import traceback
 
             frames = traceback.format_stack()

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar, overload
 
-from ..core.levels import ERROR, INFO, parse_level
+from ..core.levels import ERROR, INFO
 from ._blocks import Catch, Timed
-from ._calls import Calls
+from ._calls import Calls, level_number
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -32,7 +32,7 @@ class Logger(Calls):
 
     # -- other loggers
 
-    def bind(self, **fields: object) -> Logger:
+    def bind(self, /, **fields: object) -> Logger:
         """Return a logger of this name with *fields* added to each of its records."""
         return Logger(self.name, {**self._fields, **fields}, tracked=self._tracked)
 
@@ -76,13 +76,13 @@ class Logger(Calls):
         KeyboardInterrupt, SystemExit and cancellation pass through unlogged.
 
         Args:
-            function: The function to wrap, plain or async.
+            function: The function to wrap: plain, async, or a generator of either kind.
             level: The level of the record.
             message: Its message.
             reraise: Whether the exception goes on after it was logged.
             default: What a wrapped function returns instead.
         """
-        catch = Catch(self, parse_level(level), message, reraise=reraise, default=default)
+        catch = Catch(self, level_number(level), message, reraise=reraise, default=default)
         return catch if function is None else catch(function)
 
     def timed(self, event: str, /, level: int | str = INFO, **fields: object) -> Timed:
@@ -92,7 +92,7 @@ class Logger(Calls):
         The block may add fields to the dict it gets. When it raises, the record
         has level error and the exception, which goes on.
         """
-        return Timed(self, event, parse_level(level), fields)
+        return Timed(self, event, level_number(level), fields)
 
     def __repr__(self) -> str:
         return f"<Logger {self.name!r}>"

@@ -30,6 +30,13 @@ def process(
     Returns:
         The message and fields that came out, or None when one dropped the record.
     """
+    if EVENT in fields:
+        # The message stands there for processors. As with the names that are reserved
+        # in the line, the field gets another one.
+        free = EVENT + "_"
+        while free in fields:
+            free += "_"
+        fields = {free if key == EVENT else key: value for key, value in fields.items()}
     event: dict[str, object] = {EVENT: message, **fields}
     ident = get_ident()
     try:

@@ -100,6 +100,16 @@ class Entry:
         if self.settled:
             self.wake()
 
+    def notify_durable(self, wake: Callable[[], object]) -> None:
+        """
+        Have *wake* called at the next change; at once when the record is on the disk.
+
+        Not at once when it is settled: who waits for a slow disk would not rest.
+        """
+        self.waiting.append(wake)
+        if self.durable:
+            self.wake()
+
     def wake(self) -> None:
         """Call everyone who waits for a change."""
         waiting = self.waiting

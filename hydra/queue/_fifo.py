@@ -46,8 +46,8 @@ class Fifo:
     """
 
     __slots__ = (
-        "_blocked", "_park_bytes", "_waiters", "capacity", "ceiling", "entries", "high_water", "idle",
-        "limit", "low_water", "overflow", "parked", "refusing", "ring", "taken", "unit",
+        "_blocked", "_park_bytes", "_waiters", "capacity", "ceiling", "entries", "high_water",
+        "idle", "limit", "low_water", "overflow", "parked", "refusing", "ring", "taken", "unit",
     )  # fmt: skip
 
     def __init__(self, capacity: int, reserve: int, size: int) -> None:
@@ -110,6 +110,13 @@ class Fifo:
                 parked.popleft()
             except IndexError:
                 return
+
+    def forget(self, parked: Parked) -> None:
+        """Take *parked*, of which its receipt has let go, out of the park."""
+        try:
+            self.parked.remove(parked)
+        except ValueError:
+            """The writer, or a sweep, has come across it."""
 
     def wait(self, seconds: float) -> bool:
         """

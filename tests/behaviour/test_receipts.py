@@ -208,7 +208,7 @@ def test_many_wait_for_one_record(sink):
 def test_settlement_names_each_destination(sink, other):
     """A record for two destinations settles at both; one that dropped it says why."""
     queue = {"records": 5, "reserve": 1, "when_full": "drop_new"}
-    kit.configure(
+    hydra.configure(
         destinations=[
             kit.destination(sink, "a", queue=queue),
             kit.destination(other, "b", queue={"records": 50}),

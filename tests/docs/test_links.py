@@ -12,6 +12,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+PATH = re.compile(
+    r"`((?:hydra|fallbacks|tests|scripts|docs|examples|benchmarks)/[\w/.-]*\w(?:/|\.\w+)?)`"
+)
 TEST = re.compile(r"`(test_\w+)`")
 
 
@@ -58,6 +61,16 @@ def test_named_tests_exist(page: Path) -> None:
     ]
 
     assert [] == missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_files_named_in_the_text_exist(page: Path) -> None:
+    """
+    A path of the repository that the text names in backticks is there.
+    """
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+
+    assert [] == [path for path in PATH.findall(prose) if not (ROOT / path).exists()]
 
 
 def test_every_page_can_be_reached() -> None:

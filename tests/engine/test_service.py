@@ -40,6 +40,7 @@ def pumped():
 
 
 def send(run, n):
+    """Send one ordinary record."""
     body = b'{"timestamp":"2026-01-01T00:00:00.000000Z","level":"info","logger":"s","n":%d' % n
     run.stream(("app",), guaranteed=False).send(body, 20)
 
@@ -192,6 +193,7 @@ def test_thread_that_finds_its_writer_closed_leaves_it_alone(tmp_path):
 
 
 def read_lines(path):
+    """Return the records of a file that has no torn lines."""
     return records(path.read_bytes().splitlines())
 
 

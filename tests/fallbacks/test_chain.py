@@ -465,3 +465,46 @@ def test_claimed_lines_are_the_settled_ones(
     chain.absorb()
 
     assert not any(health.busy for health in chain.plan.tiers)
+
+
+def test_late_answer_is_told_with_what_was_given(clock: FakeClock) -> None:
+    """
+    A robbed tier may have taken lines: who keeps the books learns which, once.
+    """
+    hung = Meddling([Delivered(2)], name="hung")
+    chain = Chain([hung, FaultyTier()], clock=clock)
+    told: list[object] = []
+    chain.on_late = lambda *late: told.append(late)
+
+    def rob() -> None:
+        assert chain.expire("too late")
+        assert chain.trying is not None
+        assert chain.run(chain.trying, Batch(LINES), clock.advance)
+
+    hung.meddle = rob
+    drive(chain)
+
+    assert [(0, hung.batches[0], Delivered(2))] == chain.unabsorbed
+    assert [] == told
+
+    chain.absorb()
+    chain.absorb()
+
+    assert [(0, hung.batches[0], Delivered(2))] == told
+    assert [] == chain.unabsorbed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit(2)])
+def test_exception_of_a_handler_leaves_a_lent_thread(
+    error: BaseException | type[BaseException], clock: FakeClock
+) -> None:
+    """
+    On a thread of the application's, a Ctrl-C that lands in a write of ours goes on.
+    """
+    chain = Chain([FaultyTier([error]), FaultyTier()], clock=clock)
+    chain.ticket.acquire()
+    delivery = chain.plan.begin(3)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        chain.run(delivery, Batch(LINES), clock.advance, lent=True)
+
+    assert (0, []) == (delivery.trying, delivery.settled)

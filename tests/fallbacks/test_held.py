@@ -234,7 +234,7 @@ def test_import_is_idempotent(fs: FaultyFilesystem) -> None:
     again = held.import_lines("dead", lines, None)
     more = held.import_lines("dead", [*lines, line(4, "dead")], None)
 
-    assert (3, 0, 1) == (first, again, more)
+    assert (3, 0, 1, True) == (first, again, more, chunk.suspect)
     assert (Position(1, 2, 3), "dead") == (chunk.scan, chunk.run)
     assert [*lines[1:], line(4, "dead")] == drain(held)
 
@@ -310,8 +310,10 @@ def test_failed_write_keeps_a_file_with_lines(fs: FaultyFilesystem) -> None:
     held.write([line(1)])
     fs.fail("write", errno.EIO)
     held.write([line(2)])
+    held.write([line(3)])
 
-    assert (1, [line(1)]) == (held.held, drain(held))
+    assert b"\n\n" not in fs.read(fs.files()[0])
+    assert (2, [line(1), line(3)]) == (held.held, drain(held))
 
 
 @pytest.mark.parametrize("operation", ["fdatasync", "link", "unlink", "sync_directory", "fchmod"])
@@ -328,6 +330,55 @@ def test_failed_import_leaves_nothing(fs: FaultyFilesystem, operation: str) -> N
     again = held.import_lines("dead", IMPORTED, None)
 
     assert (([], 0, 0), 3, IMPORTED) == (left, again, drain(held))
+
+
+def test_finished_file_is_removed_when_it_is_adopted(fs: FaultyFilesystem) -> None:
+    """A file of the dead that holds nothing goes at once."""
+    owner = fs.process(200)
+    old = store(owner, "runb")
+    old.write([line(1, "runb")])
+    chunk = old.lines(1, 1000)
+    assert chunk is not None
+    fs.fail("unlink", errno.EIO)
+    old.acknowledge(chunk)
+    left = len(fs.files())
+    fs.kill(200)
+
+    assert (1, 0, []) == (left, store(fs).adopt(), fs.files())
+
+
+def test_acknowledgement_behind_a_torn_line_counts(fs: FaultyFilesystem) -> None:
+    """In a file that ended torn, an acknowledgement gets a line of its own."""
+    process = fs.process(200)
+    old = store(process, "runb")
+    old.write([line(1, "runb"), line(2, "runb")])
+    process.kill_at(1, torn=20)
+    with pytest.raises(Killed):
+        old.write([line(3, "runb")])
+    heir = fs.process(300)
+    held = store(heir, "runc")
+    held.adopt()
+    chunk = held.lines(1, 10_000)
+    assert chunk is not None
+    held.acknowledge(chunk)
+    fs.kill(300)
+    last = store(fs)
+
+    assert (1, [line(2, "runb")]) == (last.adopt(), drain(last))
+
+
+@pytest.mark.parametrize("operation", ["fdatasync", "sync_directory"])
+def test_power_cut_brings_nothing_back_that_was_delivered(operation: str) -> None:
+    """Acknowledgement and removal are on the disk; either of them is enough."""
+    for seed in range(30):
+        fs = FaultyFilesystem(seed=seed)
+        held = store(fs.process(200))
+        held.import_lines("dead", IMPORTED, None)
+        fs.fail(operation, errno.EIO)
+        drain(held)
+        fs.power_cut()
+
+        assert 0 == store(fs.process(300), "runb").adopt(), seed
 
 
 def test_import_into_a_directory_that_cannot_be_read_raises(fs: FaultyFilesystem) -> None:

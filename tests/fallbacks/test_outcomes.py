@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fallbacks import DELIVERED, Delivered, Partial, Permanent, Retryable, Unknown
-from fallbacks.outcomes import outcome_of, outcome_of_error
+from fallbacks.outcomes import Outcome, outcome_of, outcome_of_error, taken_of
 
 pytestmark = pytest.mark.unit
 
@@ -92,3 +92,22 @@ def test_what_a_tier_raises_is_retryable(error: BaseException) -> None:
     An exception says nothing about the lines, so they may be tried again; it is kept.
     """
     assert Retryable(error) == outcome_of_error(error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"),
+    [
+        (DELIVERED, [0, 1, 2]),
+        (Delivered(2), [0, 1]),
+        (Delivered(0), []),
+        (Partial([2, 0]), [2, 0]),
+        (Retryable(), []),
+        (Permanent(), []),
+        (Unknown(), []),
+    ],
+)
+def test_taken_lines_are_those_an_answer_names(answer: Outcome, taken: list[int]) -> None:
+    """
+    What was not said to be taken was not taken.
+    """
+    assert taken == list(taken_of(answer, 3))

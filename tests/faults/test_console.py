@@ -82,7 +82,8 @@ def test_reader_that_has_gone_reaches_no_caller(stream):
     os.close(reading)
     other = "stderr" if stream == "stdout" else "stdout"
     try:
-        done = run_program(textwrap.dedent(LOG), stream, **{stream: writing, other: subprocess.PIPE})
+        pipes = {stream: writing, other: subprocess.PIPE}
+        done = run_program(textwrap.dedent(LOG), stream, **pipes)
     finally:
         os.close(writing)
 

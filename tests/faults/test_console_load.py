@@ -14,6 +14,7 @@ from collections import defaultdict
 
 import pytest
 
+from hydra.queue import Fifo, Parked
 from tests.sinks._kit import ROOT
 
 pytestmark = pytest.mark.faults
@@ -88,6 +89,32 @@ PROGRAM = """
 
     asyncio.run(main())
 """
+
+
+class Counting:
+    """An entry that counts how often its line is looked at."""
+
+    looks = 0
+
+    @property
+    def line(self):
+        """Be a line of a hundred bytes."""
+        Counting.looks += 1
+        return b"x" * 100
+
+
+def test_room_for_a_parked_line_is_known_without_counting_them_all():
+    """Parking a line in front of a full queue does not walk over all that are parked."""
+    fifo, entry = Fifo(10, 0, 1 << 20), Counting()
+    kept = []
+    for _ in range(900):
+        assert fifo.can_park(100)
+        kept.append(Parked(entry))
+        fifo.parked.append(kept[-1])
+    for _ in range(100):
+        fifo.can_park(100)
+
+    assert Counting.looks < 2_000
 
 
 @pytest.mark.parametrize("engine", ["thread", "loop"])

@@ -48,6 +48,7 @@ def small(tmp_path):
 
 
 def remount(mount, options):
+    """Change the options of the file system at *mount*."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(mount)], check=True)
 
 
@@ -170,7 +171,9 @@ def pumped(fs, clock, **options):
 
 
 def body(n):
-    return b'{"timestamp":"2026-01-01T00:00:00.000000Z","level":"info","logger":"s","message":"m","n":%d' % n
+    """Return the body of a record with the field *n*."""
+    start = b'{"timestamp":"2026-01-01T00:00:00.000000Z","level":"info","logger":"s",'
+    return start + b'"message":"m","n":%d' % n
 
 
 OPERATIONS = ("write", "open", "fstat", "stat", "pread", "makedirs", "*")

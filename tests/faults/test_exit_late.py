@@ -282,3 +282,33 @@ def test_limit_of_processes(tmp_path):
     assert ("none\n", "", 0) == (ended.stdout, ended.stderr, ended.status)
     assert [*(f"record {n}" for n in range(200)), "closed"] == messages
     assert [] == [each for each in (tmp_path / "s").rglob("*") if each.is_file()]
+
+
+def test_control_record_that_is_held_alone(tmp_path):
+    """
+    A held line that counts nothing in the ledger is replayed all the same, and its file goes.
+    """
+    from hydra.config import load
+    from hydra.engine._build import build
+    from hydra.engine._jobs import REPLAY_LINES
+
+    world = World(tmp_path)
+    lines = [b'{"message":"m","id":"aaaaaaaaaaaa.1r-%d"}\n' % n for n in range(1, REPLAY_LINES + 1)]
+    lines.append(b'{"message":"closed","id":"aaaaaaaaaaaa.2c-1"}\n')
+    keywords = {
+        "app": "shop",
+        "state_dir": str(world.state),
+        "destinations": [{"name": "app", "type": "file", "path": str(world.path)}],
+    }
+    run = build(load(None, preset=None, file=None, keywords=keywords), threaded=False)
+    service = run.services["app"]
+    service.take_over("aaaaaaaaaaaa", lines, None)
+    service.chain.ticket.acquire()
+    service._drain(service.chain.sync_tiers, patient=True)
+    service.chain.ticket.release()
+    left = world.left()
+    run.begin_close()
+    run.finish_close(0.0)
+
+    assert b"".join(lines) == world.path.read_bytes()
+    assert [] == left

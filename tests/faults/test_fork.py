@@ -145,7 +145,8 @@ def test_child_that_python_did_not_fork(tmp_path):
     import ctypes
     log.error("parent")
     hydra.flush()
-    pid = ctypes.CDLL(None).fork()
+    # Not CDLL, which lets go of the interpreter: another thread might have it at the fork.
+    pid = ctypes.PyDLL(None).fork()
     if not pid:
         log.error("child")
         hydra.close()

@@ -17,23 +17,28 @@ pytestmark = pytest.mark.faults
 
 
 def fifo(path, tmp_path):
+    """Put a pipe there that nobody reads."""
     os.mkfifo(path)
 
 
 def link(path, tmp_path):
+    """Put a link to a file of somebody else's there."""
     (tmp_path / "victim").write_bytes(b"precious\n")
     path.symlink_to(tmp_path / "victim")
 
 
 def dangling(path, tmp_path):
+    """Put a link to nothing there."""
     path.symlink_to(tmp_path / "nowhere")
 
 
 def directory(path, tmp_path):
+    """Put a directory there."""
     path.mkdir()
 
 
 def device(path, tmp_path):
+    """Put the device of /dev/null there."""
     try:
         os.mknod(path, 0o20666, os.makedev(1, 3))
     except OSError as error:
@@ -41,6 +46,7 @@ def device(path, tmp_path):
 
 
 def parent_is_a_file(path, tmp_path):
+    """Put a file where the directory should be."""
     path.parent.rmdir()
     path.parent.write_bytes(b"")
 
@@ -49,6 +55,7 @@ PLANTED = (fifo, link, dangling, directory, device, parent_is_a_file)
 
 
 def clear(path, tmp_path):
+    """Take away what was planted."""
     if path.parent.is_file():
         path.parent.unlink()
         path.parent.mkdir()
@@ -60,6 +67,7 @@ def clear(path, tmp_path):
 
 @pytest.fixture(params=["thread", "loop"])
 def configured(request, tmp_path):
+    """Give a maker of the destination, with its path."""
     (tmp_path / "logs").mkdir()
     path = tmp_path / "logs" / "app.log"
 

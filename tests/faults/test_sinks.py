@@ -16,10 +16,12 @@ KINDS = ("sync", "async")
 
 
 def named(fault):
+    """Return a name for a case."""
     return type(fault).__name__ if isinstance(fault, BaseException) else repr(fault)
 
 
 def configured(sink, kind, path, **options):
+    """Configure the bad sink beside a good file; return a logger."""
     hydra.configure(
         app="t",
         level="debug",

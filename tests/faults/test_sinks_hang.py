@@ -36,12 +36,14 @@ TIMEOUT = 0.2
 
 @pytest.fixture
 def hanging(request):
+    """Give a sink that hangs; it is released in the end."""
     sink = Hanging(request.param)
     yield sink
     sink.release()
 
 
 def configured(sink, path, **options):
+    """Configure the hanging sink beside a good file; return a logger."""
     hydra.configure(
         app="t",
         level="debug",
@@ -81,6 +83,7 @@ def test_hanging_sink_is_left_behind_and_comes_back(hanging, tmp_path, call_styl
 
     second = log.error("grave too", n=6).wait(5)
 
+    assert second.settled
     assert State.HELD is second.fates["bad"].state
 
     hanging.release()
@@ -200,6 +203,7 @@ def test_slow_sink_is_no_hanging_loop(tmp_path):
     for n in range(300):
         log.info("ordinary", n=n)
 
+    until(lambda: got, "the loop is at work")
     assert hydra.flush(20).balanced
     assert 0 == of("slow").rescues
     assert list(range(300)) == numbers(records(got))

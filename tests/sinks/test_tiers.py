@@ -34,6 +34,7 @@ class Store:
 
 
 def chained(destination, *, store=True, threads_only=False, asked=None):
+    """Return the chain of one destination."""
     settings = load({"app": "t", "destinations": [destination]}).destinations[0]
 
     def make(path, quota, hint):
@@ -45,15 +46,18 @@ def chained(destination, *, store=True, threads_only=False, asked=None):
 
 
 def shape(found):
+    """Return the kinds of tiers in a chain."""
     return [type(tier).__name__ for tier in found.tiers]
 
 
 def take(lines):
-    return None
+    """Be a sync sink."""
+    return
 
 
 async def atake(lines):
-    return None
+    """Be an async sink."""
+    return
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_sink_gets_the_format_it_asked_for():
 
     body = LineEncoder().body(0, level_tag(20), logger_tag("shop"), "hello", EMPTY, EMPTY, {"n": 1})
     batch = Batch([body + b',"id":"k3f9x2ab71qz.1r-1"}\n'])
-    plain = chained(Destination(lambda lines: got.extend(lines), format="text")).tiers[0]
+    plain = chained(Destination(got.extend, format="text")).tiers[0]
     other = chained(Destination(agot, format="text")).tiers[0]
 
     assert DELIVERED == plain.write(batch)
