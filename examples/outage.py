@@ -226,6 +226,8 @@ class Demo:
         report = self._audit()
         found = self._found()
         acknowledged = [*first.acknowledged, *second.acknowledged]
+        if not first.acknowledged:
+            raise Failed("not one ERROR was acknowledged before the kill")
         lost = [key for key in acknowledged if not found[key]]
         twice = [key for key, times in found.items() if times > 1]
         unsafe = first.unsafe + second.unsafe

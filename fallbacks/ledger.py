@@ -127,13 +127,13 @@ class Drops:
         while self._fresh or self._noting is not None:
             held = False
             try:
-                for held in map(self._folding.acquire, (False,)):
+                for held in map(self._folding.acquire, (False,)):  # pragma: no branch
                     break
                 if not held:
                     return
                 self._fold()
             finally:
-                if held:
+                if held:  # pragma: no branch
                     self._folding.release()
 
     @property
@@ -156,7 +156,7 @@ class Drops:
         self.fold()
         held = False
         try:
-            for held in map(self._folding.acquire, (False,)):
+            for held in map(self._folding.acquire, (False,)):  # pragma: no branch
                 break
             if not held or not self._ranges:
                 return None

@@ -62,7 +62,7 @@ class Ticket:
         if seconds == 0:
             # A loop over a C function: no signal comes between getting the lock and
             # the end of this call, so the caller knows whether to give it back.
-            for got in map(self._lock.acquire, (False,)):
+            for got in map(self._lock.acquire, (False,)):  # pragma: no branch
                 return got
         return self._lock.acquire(True, seconds)
 

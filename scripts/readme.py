@@ -234,8 +234,9 @@ def _text(fd: int) -> str:
 
 # -- the picture
 
-# Phases of the demo whose figures tell nothing, and how the lines of its result begin.
+# Phases and events of the demo that say little, and how the lines of its result begin.
 _QUIET: Final = ("healthy", "recovery")
+_DULL: Final = ("service started", "stopped")
 _RESULT: Final = ("verdict", "acknowledged", "ordinary", "missing")
 
 
@@ -259,9 +260,10 @@ def _story(lines: list[str]) -> Iterator[str]:
     row = ""
     for line in lines[1 : audit - 1]:
         if "  * " in line:
-            if row:
+            if row and "* fallback" not in line:
                 yield row
-            yield line
+            if not any(f"* {word}" in line for word in _DULL):
+                yield line
             row = ""
         elif not any(f"  {phase}  " in line for phase in _QUIET):
             row = line.partition("  async_file")[0]

@@ -6,6 +6,7 @@ Held lines: a fallback file that gives back what it was given, once.
 
 from __future__ import annotations
 
-from ._store import Chunk, HeldStatistics, HeldStore
+from ._facts import Chunk, HeldStatistics
+from ._store import HeldStore
 
 __all__ = ["Chunk", "HeldStatistics", "HeldStore"]

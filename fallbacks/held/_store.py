@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from ..outcomes import DELIVERED, Outcome, Partial, Permanent, Retryable
@@ -24,6 +23,7 @@ from ..position import Position
 from ..system import SYSTEM, System
 from ..tier import Kind
 from ._directory import Directory
+from ._facts import Chunk, HeldStatistics
 from ._format import IMPORTED, number_in_name
 from ._index import Index
 from ._segment import Segment
@@ -31,41 +31,6 @@ from ._segment import Segment
 QUOTA: Final = 64 * 1024 * 1024
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
 _LOCK_PATIENCE: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """
-    Lines to be replayed, oldest first; pass it to `acknowledge` when they are delivered.
-
-    `suspect` says that the destination may have some of them already; `scan`
-    from where in its file to look for their ids.
-    """
-
-    lines: Sequence[bytes]
-    segment: str
-    end: int
-    suspect: bool
-    scan: Position | None
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class HeldStatistics:
-    """The store at one moment."""
-
-    segments: int
-    """Files that it keeps."""
-    bytes: int
-    """Bytes in them."""
-    held: int
-    """Weight of the lines not acknowledged."""
-    torn: int
-    """Torn and alien lines skipped so far."""
-    refused: int
-    """Files not adopted so far: of another user, an unknown version, or unsafe."""
-    failures: int
-    """Failed system calls so far that lost nothing."""
 
 
 class HeldStore:

@@ -130,16 +130,19 @@ def encode_ack(destination: str, position: Position | None, ids: Iterable[bytes]
     Raises:
         ValueError: If an id has another form.
     """
-    head = _ack_head(destination, position)
     targets = [
         b"%b:%d" % (r.stream, r.first)
         if r.first == r.last
         else b"%b:%d-%d" % (r.stream, r.first, r.last)
         for r in ranges_of(ids)
     ]
+    parts = [targets[at : at + _ACK_TARGETS] for at in range(0, len(targets), _ACK_TARGETS)]
+    # The place stands in the last frame: without it, the ids in it are looked for
+    # behind an earlier place and found.
+    places = [None] * (len(parts) - 1) + [position]
     return [
-        encode_frame(FrameKind.ACKNOWLEDGEMENT, head + b",".join(targets[at : at + _ACK_TARGETS]))
-        for at in range(0, len(targets), _ACK_TARGETS)
+        encode_frame(FrameKind.ACKNOWLEDGEMENT, _ack_head(destination, place) + b",".join(part))
+        for place, part in zip(places, parts, strict=False)
     ]
 
 

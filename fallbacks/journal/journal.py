@@ -160,10 +160,12 @@ class Journal:
         """
         if self._rotation.current is None:
             return
-        if position is not None:
-            self._rotation.positions[destination] = position
         for frame in encode_ack(destination, position, ids):
             self._rotation.place(partial(Segment.append_note, frame=frame), len(frame))
+        if position is not None:
+            # Not before: a new segment begins with these places, and recovery looks for
+            # what is not acknowledged behind them only.
+            self._rotation.positions[destination] = position
 
     @staticmethod
     def settle(segment: Segment, key: bytes) -> None:

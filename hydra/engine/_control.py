@@ -102,4 +102,3 @@ def _plain(found: Range) -> dict[str, object]:
         "level": found.level,
         "reason": found.reason,
     }
-

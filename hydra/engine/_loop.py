@@ -142,6 +142,8 @@ class EngineLoop:
                 tasks.cancel_scope.cancel()
             for service in list(self._served):
                 await _close_tiers(service, calls)
+            # A task that has not begun would leave its coroutine unawaited.
+            await asyncio.sleep(0)
             # Each once, and not by the scope of the group, which would cancel again
             # in every round of the loop for as long as a sink ignores it.
             for task in asyncio.all_tasks() - {asyncio.current_task()}:

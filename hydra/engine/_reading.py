@@ -91,7 +91,9 @@ def _tier(chain: Chain, index: int) -> TierStats:
         opened=health.breaker.opened,
         p50=meter.percentile(0.5),
         p99=meter.percentile(0.99),
-        last_error=None if error is None else f"{type(error).__name__}: {error}"
+        last_error=None
+        if error is None
+        else f"{type(error).__name__}: {error}"
         if isinstance(error, BaseException)
         else error,
     )

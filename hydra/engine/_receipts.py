@@ -76,6 +76,17 @@ class Settlement:
         }
 
 
+class _Nowhere(Settlement):
+    """The settlement of a record that no destination was given."""
+
+    __slots__ = ()
+
+    @property
+    def delivered(self) -> bool:
+        # Without any fate, "all of them have it" would be true.
+        return False
+
+
 class Receipt:
     """
     The answer of a logging call. Await it in a task, ignore it, or ask it.
@@ -109,7 +120,7 @@ class Receipt:
         Does not raise when the time is up: the fates say `PENDING` then. On a
         thread that runs an event loop use `delivered` instead.
         """
-        return Settlement(None, {}, settled=True)
+        return _Nowhere(None, {}, settled=True)
 
     async def delivered(self, timeout: float | None = None) -> Settlement:
         """As `wait`, for a task."""

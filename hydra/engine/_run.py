@@ -138,9 +138,7 @@ class Run:
     def may_wait(self) -> bool:
         """Return whether this thread may block for a moment: no loop, no writer, no re-entry."""
         ident = get_ident()
-        return (
-            ident not in self.draining and ident not in self._waiting and running_loop() is None
-        )
+        return ident not in self.draining and ident not in self._waiting and running_loop() is None
 
     def may_park(self) -> bool:
         """Return whether a line may be parked: on an event loop other than our own."""
@@ -226,7 +224,6 @@ class Run:
     def _queue_settings(self, name: str) -> QueueSettings:
         own = self.destinations[name].queue
         return self.settings.queue if own is None else own
-
 
     # -- recovery
 

@@ -242,9 +242,7 @@ class Service:
 
     # -- helping
 
-    def help(
-        self, *, final: bool = False, wait: bool = True, seconds: float = math.inf
-    ) -> bool:
+    def help(self, *, final: bool = False, wait: bool = True, seconds: float = math.inf) -> bool:
         """
         Drain on the calling thread, if nobody else is draining.
 
@@ -288,9 +286,7 @@ class Service:
             for index in self._instant
         )
 
-    def _drain_here(
-        self, tiers: tuple[int, ...], seconds: float, *, final: bool = False
-    ) -> bool:
+    def _drain_here(self, tiers: tuple[int, ...], seconds: float, *, final: bool = False) -> bool:
         ticket, queue = self.chain.ticket, self.queue
         release = ticket.giving_back
         ident = get_ident()
@@ -582,9 +578,7 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether there is anything for a watchdog to look at."""
-        return (
-            not self.queue.idle or self.chain.ticket.held or self._hear_by != math.inf
-        )
+        return not self.queue.idle or self.chain.ticket.held or self._hear_by != math.inf
 
     def rescue(self, reason: str = STALLED) -> None:
         """Steal the ticket from a holder whose deadline has passed, and go on without it."""
@@ -759,9 +753,7 @@ class Service:
         """
         if not self._drain(tiers, patient=False, replay=False, final=True):
             return False
-        if self.prepare_close() and not self._drain(
-            tiers, patient=False, replay=False, final=True
-        ):
+        if self.prepare_close() and not self._drain(tiers, patient=False, replay=False, final=True):
             return False
         self.close_with_ticket()
         return True
@@ -808,5 +800,3 @@ def _within(chain: Chain, tiers: tuple[int, ...], seconds: float) -> Iterator[No
     finally:
         for tier, timeout in zip(streams, timeouts, strict=True):
             tier.timeout = timeout
-
-

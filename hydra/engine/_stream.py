@@ -297,5 +297,3 @@ def _parks(parked: list[tuple[Writer, Parked]]) -> list[Step]:
         steps.append((partial(setattr, queue, "limit"), 0))
         steps.append((queue.parked.append, place))
     return steps
-
-

@@ -32,7 +32,7 @@ def running_loop() -> Literal["asyncio", "trio"] | None:
     modules = sys.modules
     if modules is None:
         # The interpreter is clearing its modules, and an object's __del__ logs.
-        return None  # type: ignore[unreachable]
+        return None
     asyncio = modules.get("asyncio.events")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         _seen.add("asyncio")

@@ -327,9 +327,7 @@ class Writer:
 
     # -- jobs
 
-    def _begin(
-        self, size: int, tiers: Collection[int] | None, patient: bool
-    ) -> Delivery:
+    def _begin(self, size: int, tiers: Collection[int] | None, patient: bool) -> Delivery:
         return self.chain.plan.begin(
             size, tiers=None if tiers is None else tuple(tiers), patient=patient
         )
@@ -464,7 +462,10 @@ class Writer:
                 self._tell(entry, found[index])
 
     def _tell(self, entry: Entry, fate: Fate) -> None:
-        if entry.settle(self.name, fate):
+        if not entry.settle(self.name, fate):
+            return
+        # Where another destination has left it to the journal, that is its only place.
+        if all(other.state is not State.JOURNAL for other in list(entry.fates.values())):
             self._journal.release(entry)
 
     def _position(self) -> Position | None:

@@ -76,7 +76,8 @@ class Calls:
         self, name: str, fields: Mapping[str, object] | None = None, *, tracked: bool = False
     ) -> None:
         # A name that is no string would raise at the first call, where nothing may.
-        self.name = name = name if isinstance(name, str) else str(name)
+        given: object = name
+        self.name = name = given if isinstance(given, str) else str(given)
         self._fields = dict(fields or {})
         self._routes = ENGINE.routes(name)
         self._tag = logger_tag(name)

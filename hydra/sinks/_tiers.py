@@ -89,9 +89,7 @@ def chain_of(
         else:
             tiers.append(tier_from(fallback.sink))
             own.append(False)
-    safe = tuple(
-        index for index, tier in enumerate(tiers) if own[index] and not is_async(tier)
-    )
+    safe = tuple(index for index, tier in enumerate(tiers) if own[index] and not is_async(tier))
     loop_only = all(is_async(tier) for tier in primaries)
     return Chained(tuple(tiers), len(primaries), safe, store, loop_only)
 
@@ -118,9 +116,7 @@ def _primaries(
         render = render_of(settings.format, color=False)
         return [tier if render is None else _rendered(tier, render)], False
     number = 2 if settings.type == "stderr" else _NUMBERS[settings.stream]
-    return [
-        _stream(number, settings.format, settings.color, settings.timeout, name, system)
-    ], True
+    return [_stream(number, settings.format, settings.color, settings.timeout, name, system)], True
 
 
 def _reach(primaries: Sequence[Tier]) -> Position | None:

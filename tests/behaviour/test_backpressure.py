@@ -24,9 +24,7 @@ TIMEOUT = 0.2
 
 def configure(sink, **queue):
     """Configure a queue of twenty whose writer hangs in *sink*; return the logger."""
-    kit.configure(
-        sink, queue={"records": RECORDS, "reserve": 5, "block_timeout": TIMEOUT} | queue
-    )
+    kit.configure(sink, queue={"records": RECORDS, "reserve": 5, "block_timeout": TIMEOUT} | queue)
     log = hydra.get_logger("shop")
     kit.block_writer(sink, log)
     return log
@@ -191,9 +189,7 @@ def test_thread_beside_a_loop_still_blocks(sink):
     fill(log)
 
     async def scenario():
-        return await asyncio.get_running_loop().run_in_executor(
-            None, timed, lambda: log.info("n")
-        )
+        return await asyncio.get_running_loop().run_in_executor(None, timed, lambda: log.info("n"))
 
     answer, waited = asyncio.run(scenario())
 

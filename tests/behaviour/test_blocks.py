@@ -20,6 +20,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def log(sink):
+    """Return a logger whose records go to the sink."""
     kit.configure(sink)
     return hydra.get_logger("shop")
 
@@ -231,7 +232,9 @@ def test_catch_as_a_block(log, sink):
     assert ["first", "second"] == [r["message"] for r in records(sink)]
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize(
+    "kind", [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit]
+)
 def test_catch_lets_the_end_pass(kind, log, sink):
     """What ends a program or a task is neither logged nor held up."""
 

@@ -9,6 +9,7 @@ import gc
 import json
 import threading
 import time
+from functools import partial
 
 import pytest
 import trio
@@ -41,8 +42,9 @@ async def gather(kind, works):
 
 async def turn(kind, times=3):
     """Let other tasks run."""
+    give_way = trio.lowlevel.checkpoint if kind == "trio" else partial(asyncio.sleep, 0)
     for _ in range(times):
-        await (asyncio.sleep(0) if kind == "asyncio" else trio.lowlevel.checkpoint())
+        await give_way()
 
 
 @pytest.fixture
@@ -455,9 +457,7 @@ def test_engine_itself_never_parks(kind):
     async def awrite(batch):
         write(batch)
 
-    kit.configure(
-        write if kind == "thread" else awrite, queue={"records": RECORDS, "reserve": 5}
-    )
+    kit.configure(write if kind == "thread" else awrite, queue={"records": RECORDS, "reserve": 5})
     began = time.monotonic()
     hydra.info("one")
     kit.quiet()

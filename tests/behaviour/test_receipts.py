@@ -70,7 +70,9 @@ def test_dropped_is_answered_and_counted(sink):
 
     assert [hydra.QUEUED] * 10 + [hydra.DROPPED] * 5 == answers
     assert hydra.DROPPED.durability is None
-    assert hydra.DROPPED.wait(0).settled
+    assert all(receipt.wait(0).settled for receipt in answers[10:])
+    assert not any(receipt.wait(0).delivered for receipt in answers[10:])
+    assert not asyncio.run(hydra.DROPPED.delivered(0)).delivered
     sink.open()
     assert {("info", "queue_full"): 5} == kit.quiet().drops
 
@@ -81,7 +83,11 @@ def test_ids_name_the_line(sink, call_style):
     log = hydra.get_logger("shop").tracked()
 
     async def scenario(call):
-        receipts = [await call(log.info("a")), await call(log.error("b")), await call(log.warn("c"))]
+        receipts = [
+            await call(log.info("a")),
+            await call(log.error("b")),
+            await call(log.warn("c")),
+        ]
         assert all(receipt.id in repr(receipt) for receipt in receipts)
         return [receipt.id for receipt in receipts]
 
@@ -111,7 +117,7 @@ def test_durability_of_each_level_on_the_way(sink):
 
 
 def test_durability_without_a_journal(sink):
-    """Without a journal an ERROR off the loop waits for the sink; on a loop it is Q, and says so."""
+    """Without a journal an ERROR off the loop waits for the sink; on a loop it says Q."""
     kit.configure(sink, journal={"enabled": False}, queue={"block_timeout": 5.0})
 
     assert hydra.error("e").durability is hydra.Durability.SINK

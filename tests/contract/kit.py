@@ -75,9 +75,7 @@ def destination(sink: Callable[..., object], name: str = "app", **more: object) 
 def configure(*sinks: Callable[..., object], **options: object) -> None:
     """Configure one destination per sink: app, app1, app2; every level passes."""
     names = ["app", *(f"app{n}" for n in range(1, len(sinks)))]
-    destinations = [
-        destination(sink, name) for sink, name in zip(sinks, names, strict=True)
-    ]
+    destinations = [destination(sink, name) for sink, name in zip(sinks, names, strict=True)]
     hydra.configure(**{"level": "trace", "destinations": destinations} | options)
 
 

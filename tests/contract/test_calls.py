@@ -87,7 +87,7 @@ def test_call_left_alone_on_a_loop_warns_of_nothing(call_style, sink, log):
 
 
 def test_call_left_alone_at_the_end_of_the_interpreter(tmp_path):
-    """Under -W error a script and a service that await nothing end silently, with everything kept."""
+    """Under -W error a script and a service that await nothing end silently, everything kept."""
     world = World(tmp_path)
     ended = world.run("""
         import asyncio
@@ -298,7 +298,9 @@ def test_call_in_a_processor():
 def test_call_after_close(call_style, tmp_path):
     """After close() a call writes by itself, and no thread is started."""
     path = tmp_path / "app.log"
-    hydra.configure(level="trace", destinations=[{"name": "app", "type": "file", "path": str(path)}])
+    hydra.configure(
+        level="trace", destinations=[{"name": "app", "type": "file", "path": str(path)}]
+    )
     log = hydra.get_logger("shop")
     log.info("before")
     hydra.close()

@@ -84,7 +84,8 @@ class Place:
     def audit(self, *paths: object) -> dict[str, object]:
         """Run `hydra audit --json`; return the report with the exit status in `exit`."""
         done = self.hydra("audit", "--json", *paths)
-        assert done.returncode in {0, 1}, done.stderr
+        # A crash of Python has the status 1, too.
+        assert (True, "") == (done.returncode in {0, 1}, done.stderr)
         return {**json.loads(done.stdout), "exit": done.returncode}
 
     def lines(self, name: str) -> list[dict[str, object]]:

@@ -71,7 +71,7 @@ def test_one_full_timeout_then_refused_until_low_water(log):
 
 
 def test_other_destinations_are_not_affected(log):
-    """What one destination refuses the others get, and their callers wait for that one only once."""
+    """What one destination refuses the others get, and their callers wait for it only once."""
     slow, fast = Sink(), Sink()
     hydra.configure(
         level="trace",

@@ -35,8 +35,17 @@ def test_drops_are_declared_in_the_fixed_form(control):
     assert line.endswith(b',"id":"k3f9x2ab71qz.4c-1"}\n')
     found = json.loads(line)
     assert [
-        "timestamp", "level", "logger", "message", "event", "destination", "count", "drops",
-        "since", "until", "id",
+        "timestamp",
+        "level",
+        "logger",
+        "message",
+        "event",
+        "destination",
+        "count",
+        "drops",
+        "since",
+        "until",
+        "id",
     ] == list(found)
     assert ("warning", "hydra.ledger", "4 records dropped", "drops", "app", 4) == tuple(
         found[key] for key in ("level", "logger", "message", "event", "destination", "count")

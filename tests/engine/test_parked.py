@@ -107,7 +107,7 @@ def test_letting_go_of_a_parked_call(run, log, sink):
 
 @both_loops
 def test_parked_calls_awaited_late(run, log, sink):
-    """A kept receipt need not be awaited for its line to be taken in, and may be awaited any time."""
+    """A kept receipt need not be awaited for its line to be taken in; it may be at any time."""
 
     async def main():
         fill(log)

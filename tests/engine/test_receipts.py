@@ -15,6 +15,7 @@ import trio
 import hydra
 from fallbacks.outcomes import Permanent
 from hydra.engine import OwnReceipt
+from hydra.processors import DropEvent
 from tests.contract.kit import PATIENCE, Sink, closed, configure, destination, quiet
 
 pytestmark = pytest.mark.integration
@@ -57,10 +58,10 @@ def test_answers_below_error(log, sink):
 
     def sampler(logger, method, event):
         if event["event"] == "sampled":
-            raise hydra_drop()
+            raise DropEvent
         return event
 
-    from hydra.processors import DropEvent as hydra_drop
+    from hydra.processors import DropEvent
 
     configure(sink, level="info", processors=[sampler])
 
@@ -116,7 +117,7 @@ def test_critical_on_a_loop(run, log):
 
 
 def test_critical_with_a_disk_that_hangs(log, sink, monkeypatch):
-    """fdatasync is waited for 250 ms at most, by the call and by awaiting; the receipt says K."""
+    """Fdatasync is waited for 250 ms at most, by the call and by awaiting; the receipt says K."""
     import threading
 
     from fallbacks.system import SYSTEM
@@ -124,7 +125,9 @@ def test_critical_with_a_disk_that_hangs(log, sink, monkeypatch):
     released = threading.Event()
     log.error("opens the journal")
     real = type(SYSTEM).fdatasync
-    monkeypatch.setattr(type(SYSTEM), "fdatasync", lambda self, fd: released.wait(30) and real(self, fd))
+    monkeypatch.setattr(
+        type(SYSTEM), "fdatasync", lambda self, fd: released.wait(30) and real(self, fd)
+    )
     began = time.monotonic()
     receipt = log.critical("down")
     blocked = time.monotonic() - began
@@ -192,7 +195,7 @@ def test_receipt_as_a_task(log):
 def test_queued_is_a_barrier(log, sink):
     """Waiting on QUEUED waits for everything that was queued before."""
     sink.shut()
-    receipt = [log.info("placed", n=n) for n in range(100)][0]
+    receipt, *_ = [log.info("placed", n=n) for n in range(100)]
     assert not receipt.wait(0.01).settled
     sink.open()
 

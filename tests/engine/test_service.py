@@ -174,9 +174,7 @@ def test_thread_that_finds_its_writer_closed_leaves_it_alone(tmp_path):
     """A close that does not wait for the writer's thread leaves exactly one close record."""
     for turn in range(30):
         path = tmp_path / f"{turn}.log"
-        hydra.configure(
-            app="t", destinations=[{"name": "app", "type": "file", "path": str(path)}]
-        )
+        hydra.configure(app="t", destinations=[{"name": "app", "type": "file", "path": str(path)}])
         log = hydra.get_logger("shop")
         for n in range(20):
             log.info("ordinary", n=n)

@@ -46,7 +46,11 @@ def _interrupt(swallowed) -> Iterator[Callable[..., int]]:
         raise KeyboardInterrupt
 
     def interrupt(
-        call: Callable[[int], object], *, times: int = TIMES, most: float = 60e-6, again: float = 0.0
+        call: Callable[[int], object],
+        *,
+        times: int = TIMES,
+        most: float = 60e-6,
+        again: float = 0.0,
     ) -> int:
         """
         Make *call* so many times, each with an alarm within *most* seconds; count the hits.
@@ -94,7 +98,9 @@ def test_ordinary_call(interrupt, log):
     assert hits > TIMES / 10
     assert stats.accepted == len(sink.records), stats
     assert {} == stats.drops
-    assert stats.accepted == sum(n for label, n in proven(sink.lines).items() if label.endswith("r"))
+    assert stats.accepted == sum(
+        n for label, n in proven(sink.lines).items() if label.endswith("r")
+    )
 
 
 def test_two_destinations(interrupt, log):
@@ -174,7 +180,7 @@ def test_guaranteed_call(interrupt, log):
 
 
 def test_guaranteed_call_without_journal(interrupt, log):
-    """Without a journal the caller waits for a tier; interrupted, the record is on its way still."""
+    """Without a journal the caller waits for a tier; interrupted, the record goes its way."""
     sink = Sink()
     configure(sink, journal={"enabled": False}, queue={"block_timeout": 0.0})
     hits = interrupt(lambda n: log.error("payment failed", n=n), most=120e-6)
@@ -188,7 +194,9 @@ def test_guaranteed_call_with_a_full_reserve(interrupt, log):
     """An ERROR for which there is no place is in the overflow, or dropped and declared."""
     sink = Sink()
     configure(
-        sink, journal={"enabled": False}, queue={"records": 16, "reserve": 2, "when_full": "drop_new"}
+        sink,
+        journal={"enabled": False},
+        queue={"records": 16, "reserve": 2, "when_full": "drop_new"},
     )
     block_writer(sink, log)
     hits = interrupt(lambda n: log.error("payment failed", n=n), most=120e-6)

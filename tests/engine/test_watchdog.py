@@ -79,8 +79,12 @@ def test_caller_that_hangs_while_it_helps_is_left_behind(monkeypatch, capfd):
         queue={"block_timeout": 0.2},
         destinations=[
             {
-                "name": "console", "type": "console", "stream": "stdout", "timeout": 0.3,
-                "retries": 0, "format": "json",
+                "name": "console",
+                "type": "console",
+                "stream": "stdout",
+                "timeout": 0.3,
+                "retries": 0,
+                "format": "json",
             }
         ],
     )

@@ -184,7 +184,7 @@ def test_senseless_chain_is_refused(tiers: int, primaries: int) -> None:
     """
     A chain has a tier, and its primaries are among them.
     """
-    with pytest.raises(ValueError, match="tier|primaries"):
+    with pytest.raises(ValueError, match=r"tier|primaries"):
         Chain([FaultyTier() for _ in range(tiers)], primaries=primaries)
 
 

@@ -558,6 +558,25 @@ def test_old_acknowledgement_spares_what_came_anew(fs: FaultyFilesystem) -> None
     assert (1, [line(2)]) == (held.held, drain(held))
 
 
+def test_lines_without_weight_wait_too(fs: FaultyFilesystem) -> None:
+    """Control records count nothing, yet they are there to be given back."""
+    held = HeldStore(
+        PREFIX,
+        app="shop",
+        destination="app",
+        run="runa",
+        identify=identify,
+        weigh=lambda _: 0,
+        system=fs,
+    )
+    empty = held.waiting
+    held.write([line(1)])
+    full = (held.held, held.waiting)
+
+    assert (False, (0, True)) == (empty, full)
+    assert ([line(1)], False) == (drain(held), held.waiting)
+
+
 def test_chunk_ends_at_its_size_and_its_number(fs: FaultyFilesystem) -> None:
     """Neither more lines nor more bytes than asked for, but always one line."""
     held = store(fs)

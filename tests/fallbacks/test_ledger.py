@@ -276,3 +276,52 @@ def test_balance_tells_what_is_lost() -> None:
     assert [(0, True), (1, False), (-1, False)] == [
         (each.lost, each.balanced) for each in (good, bad, twice)
     ]
+
+
+def test_deferred_note_counts_when_it_is_folded(drops: Drops) -> None:
+    """
+    A caller that must not be interrupted notes by one call in C; the next reader counts it.
+    """
+    drops.defer(("1r", 7, "info", "x"))
+
+    assert not hasattr(drops.defer, "__code__")
+    assert (1, {("info", "x"): 1}) == (drops.total, drops.counts())
+
+
+def test_note_interrupted_in_the_middle_is_counted_once() -> None:
+    """
+    A signal handler that raises while a drop is being counted costs no count.
+    """
+
+    class Raising(FakeClock):
+        left = 1
+
+        def time_ns(self) -> int:
+            if self.left:
+                self.left -= 1
+                raise KeyboardInterrupt
+            return super().time_ns()
+
+    drops = Drops(Raising())
+    with pytest.raises(KeyboardInterrupt):
+        drops.note("1r", 1, "info", "x")
+    drops.note("1r", 2, "info", "x")
+    report = drops.report()
+
+    assert report is not None
+    assert (Range("1r", 1, 2, 2, "info", "x"),) == report.ranges
+    assert 2 == drops.total
+
+
+def test_fold_is_left_to_whoever_is_at_it(drops: Drops) -> None:
+    """
+    While the tally is in use a note waits, and nobody waits for it.
+    """
+    drops._folding.acquire()
+    drops.note("1r", 1, "info", "x")
+
+    assert (0, None) == (drops.total, drops.report())
+
+    drops._folding.release()
+
+    assert 1 == drops.total

@@ -306,7 +306,9 @@ def test_terminal_gets_no_control_bytes_of_the_application():
     text = out.replace(b"\r\n", b"\n").decode()
     assert "key" in text
     assert [] == [
-        hex(ord(char)) for char in text
-        if (ord(char) < 0x20 and char != "\n") or 0x7F <= ord(char) < 0xA0
+        hex(ord(char))
+        for char in text
+        if (ord(char) < 0x20 and char != "\n")
+        or 0x7F <= ord(char) < 0xA0
         or char in "\u2028\u2029\u202e"
     ]

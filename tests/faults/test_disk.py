@@ -99,7 +99,10 @@ def test_full_disk_and_back(writer, small):
 
     stats = hydra.close()
     assert (True, 202, 202, 0) == (
-        stats.balanced, stats.accepted, stats.delivered, stats.dropped,
+        stats.balanced,
+        stats.accepted,
+        stats.delivered,
+        stats.dropped,
     )
     # What was cut off when the disk filled up stays behind as a line of its own.
     lines = path.read_bytes().splitlines()
@@ -143,9 +146,7 @@ def test_limit_on_file_sizes():
     lines = path.read_bytes().splitlines() + done.stderr.splitlines()
     for held in state.rglob("*.held"):
         lines += held.read_bytes().splitlines()
-    found = [
-        line for line in lines if line.startswith(b'{"timestamp"') and line.endswith(b'"}')
-    ]
+    found = [line for line in lines if line.startswith(b'{"timestamp"') and line.endswith(b'"}')]
     assert set(range(101)) == set(numbers(records(found)))
 
 
@@ -219,7 +220,10 @@ def test_any_call_may_fail_at_any_time(operation, error, times, capfd):
             service.let_go()
 
         assert (True, 12, 0, 0) == (
-            stats.balanced, stats.delivered, stats.dropped, stats.pending,
+            stats.balanced,
+            stats.delivered,
+            stats.dropped,
+            stats.pending,
         ), (when, stats)
         assert list(range(12)) == sorted(set(numbers(records(found + elsewhere)))), when
 

@@ -145,7 +145,10 @@ def test_child_that_python_did_not_fork(tmp_path):
     import ctypes
     log.error("parent")
     hydra.flush()
-    # Not CDLL, which lets go of the interpreter: another thread might have it at the fork.
+    from hydra.engine import ENGINE
+    # Neither another thread nor CDLL, which lets go of the interpreter: CPython itself
+    # hangs in a child in which a thread that is not there any more waits for it.
+    ENGINE.park()
     pid = ctypes.PyDLL(None).fork()
     if not pid:
         log.error("child")

@@ -29,7 +29,7 @@ def _killed(world, cycles, seed):
     done = subprocess.run(
         [sys.executable, "-W", "error", PROGRAMS / "zygote.py", world.directory, str(cycles),
          str(seed)],
-        env=world.environment, capture_output=True, text=True, timeout=55, check=False,
+        env=world.environment, capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
 
     assert (0, "") == (done.returncode, done.stderr[-2000:])
@@ -43,7 +43,7 @@ def _audited(path):
     return json.loads(result.stdout)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 def test_killed_five_hundred_times(tmp_path, record_property):
     """
     Each promised ERROR is in the log after the next start, and no id is there twice.

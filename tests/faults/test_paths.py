@@ -76,8 +76,11 @@ def configured(request, tmp_path):
             app="t",
             destinations=[
                 {
-                    "name": "app", "type": "file", "path": str(path),
-                    "retries": 0, "writer": request.param,
+                    "name": "app",
+                    "type": "file",
+                    "path": str(path),
+                    "retries": 0,
+                    "writer": request.param,
                 }
             ],
         )

@@ -27,9 +27,7 @@ def log(request, tmp_path):
     path = tmp_path / "app.log"
     hydra.configure(
         app="t",
-        destinations=[
-            {"name": "app", "type": "file", "path": str(path), "writer": request.param}
-        ],
+        destinations=[{"name": "app", "type": "file", "path": str(path), "writer": request.param}],
     )
     logger = hydra.get_logger("shop")
     # The test is about the writer it names, not about the way there.
@@ -91,9 +89,7 @@ def test_torn_tail_of_another_process_is_not_glued_to(log, tail):
 
     lines = path.read_bytes().splitlines()
     assert 3 == lines.count(tail)
-    assert [0, 1, 2, 3] == numbers(
-        records([line for line in lines if line not in {tail, b""}])
-    )
+    assert [0, 1, 2, 3] == numbers(records([line for line in lines if line not in {tail, b""}]))
 
 
 def test_torn_tail_of_the_async_tier_is_seen_by_its_twin(tmp_path):
@@ -129,7 +125,8 @@ WRITER = """
     print("ready", flush=True)
     sys.stdin.readline()
     for n in range(int(sys.argv[3])):
-        tier.write(Batch([b"%s-%05d-%s\\n" % (mark, n * 40 + k, mark * 150) for k in range(40)] * 10))
+        lines = [b"%s-%05d-%s\\n" % (mark, n * 40 + k, mark * 150) for k in range(40)]
+        tier.write(Batch(lines * 10))
 """
 
 

@@ -64,6 +64,7 @@ def nothing():
 
 def raising(error):
     """Return what raises *error* at close."""
+
     def act():
         raise error
 

@@ -148,6 +148,10 @@ def test_without_a_journal_errors_are_not_diverted_to_a_fallback(kind, tmp_path,
     assert hydra.flush(5).balanced
     assert list(range(51)) == numbers(read(tmp_path / "app.log"))
     assert list(range(51)) == numbers(records(sink.lines))
-    assert 0 == sum(tier.delivered for name in ("app", "mine") for tier in of(name).tiers[1:]
-                    if tier.name in {"fallback", "stderr"})
+    assert 0 == sum(
+        tier.delivered
+        for name in ("app", "mine")
+        for tier in of(name).tiers[1:]
+        if tier.name in {"fallback", "stderr"}
+    )
     assert ENGINE.run is not None

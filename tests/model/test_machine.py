@@ -99,7 +99,11 @@ def _heal_sinks(world: World, process: Process) -> None:
 
 def _hang(world: World, process: Process) -> None:
     process.slow.hang = world.random.choice(
-        (("app", "/hydra-model/app"), ("aux", "/hydra-model/aux"), ("app", "/hydra-model/state/model/held/.app"))
+        (
+            ("app", "/hydra-model/app"),
+            ("aux", "/hydra-model/aux"),
+            ("app", "/hydra-model/state/model/held/.app"),
+        )
     )
 
 
@@ -245,7 +249,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def balanced(self) -> None:
-        for process in getattr(self, "world", None) and self.world.processes or ():
+        for process in (getattr(self, "world", None) and self.world.processes) or ():
             self.world.check(process)
 
     def teardown(self) -> None:

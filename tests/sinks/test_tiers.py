@@ -95,7 +95,10 @@ def test_standard_chains(destination, tiers, primaries, safe, loop_only):
     found = chained(destination)
 
     assert (tiers, primaries, safe, loop_only) == (
-        shape(found), found.primaries, found.safe, found.loop_only,
+        shape(found),
+        found.primaries,
+        found.safe,
+        found.loop_only,
     )
     assert (found.store is not None) == ("Store" in tiers)
 
@@ -123,7 +126,8 @@ def test_fallback_file_has_its_own_path_and_quota():
     asked = []
     chained(
         {
-            "type": "file", "path": "/x/a.log",
+            "type": "file",
+            "path": "/x/a.log",
             "fallback": [{"type": "file", "path": "/y/held", "quota": "1 MiB"}, {"type": "file"}],
         },
         asked=asked,

@@ -6,7 +6,7 @@ one is a change of the public API.
 """
 
 # Everything a user may write is here, also what a linter would advise against.
-# ruff: noqa: D103, LOG004, LOG014
+# ruff: noqa: D103
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Stuck(PosixSystem):
 
 async def until(condition):
     """Let the loop turn until *condition* holds."""
-    while not condition():  # noqa: ASYNC110 - see below
+    while not condition():
         # The condition turns true on another thread, which knows no event of ours.
         await asyncio.sleep(0)
 

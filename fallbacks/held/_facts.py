@@ -1,0 +1,45 @@
+"""
+What a held store hands out: chunks of lines, and numbers about itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """
+    Lines to be replayed, oldest first; pass it to `acknowledge` when they are delivered.
+
+    `suspect` says that the destination may have some of them already; `scan`
+    from where in its file to look for their ids.
+    """
+
+    lines: Sequence[bytes]
+    segment: str
+    end: int
+    suspect: bool
+    scan: Position | None
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldStatistics:
+    """The store at one moment."""
+
+    segments: int
+    """Files that it keeps."""
+    bytes: int
+    """Bytes in them."""
+    held: int
+    """Weight of the lines not acknowledged."""
+    torn: int
+    """Torn and alien lines skipped so far."""
+    refused: int
+    """Files not adopted so far: of another user, an unknown version, or unsafe."""
+    failures: int
+    """Failed system calls so far that lost nothing."""
