@@ -133,6 +133,8 @@ class Engine:
     def _retire(self, run: Run) -> None:
         run.begin_close()
         retired = [*self._retired, run]
+        # Closed is not enough: its last writer may still be letting go of the files, and
+        # the end of the process has to wait for that.
         self._retired = [other for other in retired if not other.closed or other.owes][-_KEPT:]
 
     def _forget_routes(self) -> None:

@@ -272,6 +272,9 @@ class Run:
             self.adoption_failures += 1
         finally:
             self.recovered = True
+            if self.gone:
+                # Closed meanwhile: what has been opened since is nobody's otherwise.
+                self._close_own()
             while self._recovery_over:
                 self._recovery_over.popleft()()
 
@@ -335,8 +338,15 @@ class Run:
             except OSError:
                 """It is not empty, or not there: both are fine."""
         self.gone = True
+        if self.recovered:
+            # The recovery may have ended just now, and have opened files in doing so.
+            self._close_own()
         while self._awaited:
             self._awaited.popleft()()
+
+    def _close_own(self) -> None:
+        for service in self.services.values():
+            service.close_own()
 
     def _notify_gone(self, wake: Callable[[], object]) -> None:
         self._awaited.append(wake)

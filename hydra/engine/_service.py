@@ -16,29 +16,16 @@ another one, which goes on with the same job.
 from __future__ import annotations
 
 import math
-from _thread import allocate_lock, get_ident, start_new_thread
-from collections import deque
-from contextlib import contextmanager
+from _thread import get_ident, start_new_thread
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from fallbacks.breaker import State
-from fallbacks.held import HeldStore
-from fallbacks.outcomes import Unknown
-from fallbacks.tier import SyncTier
-from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier
-
-from ._bell import Bell
-from ._jobs import JobKind
+from ._closing import Closing
 from ._waiting import running_loop, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from fallbacks.chain import Chain
-    from fallbacks.meter import Meter
-    from fallbacks.position import Position
+    from collections.abc import Callable
 
     from ._loop import EngineLoop
     from ._watchdog import Watchdog
@@ -51,25 +38,14 @@ LINGER: Final = 0.005
 # Seconds between two looks at a loop that is being started; it rings when it is ready.
 _LOOP_START: Final = 1.0
 
-# Seconds for which the end of a destination is tried against a holder that does not let go.
-_SEIZE: Final = 1.0
-
-# More lines than this are not rendered on a caller's event loop for the sake of one.
-_INSTANT: Final = 200
-
 # Seconds for which a call after the close may wait for a console.
 _DIRECT: Final = 1.0
 
 # Seconds that a writer rests after an error of its own.
 _CRASHED: Final = 0.1
 
-# Seconds that a sink gets to close; one that takes longer is left to do so alone.
-_LET_GO: Final = 0.5
-
 STALLED: Final = "no answer within its deadline"
 LOOP_ENDED: Final = "its event loop has ended"
-INTERRUPTED: Final = "interrupted by an exception out of a signal handler"
-AT_EXIT: Final = "interrupted by the end of the process"
 
 
 class Mode(Enum):
@@ -83,7 +59,7 @@ class Mode(Enum):
     """The callers themselves, after `close` and at exit."""
 
 
-class Service:
+class Service(Closing):
     """
     Run one writer.
 
@@ -110,33 +86,16 @@ class Service:
         loop_only: bool = False,
         threaded: bool = True,
     ) -> None:
-        self.writer = writer
-        self.queue = writer.queue
-        self.chain = chain = writer.chain
+        super().__init__(writer, safe=safe, draining=draining, threaded=threaded)
         self.loop = loop
         self.mode = Mode.NEW
-        self.closing = False
         self.crashes = 0
         self.leaving = False
         self.predecessor: Service | None = None
-        self.on_closed: Callable[[], object] = lambda: None
-        self._safe = safe
-        # A caller helps only where it can reach the destination itself. Its fallbacks
-        # are for when that fails, not for when it must be left to another thread.
-        own = set(safe) & set(chain.primaries)
-        self._helpful = safe if own else ()
-        self._instant = tuple(i for i in own if isinstance(chain.tiers[i], StreamTier))
         self._async_only = self._loop_only = loop_only
         self._hear_by = math.inf
-        self._stuck_at: int | None = None
         self._watchdog = watchdog
-        self._draining = draining
-        self._threaded = threaded
-        self._bell = Bell()
         self._startable: list[bool] = []
-        self._ended: deque[Callable[[], object]] = deque()
-        self._closed = False
-        self._helped = False
         self._holding = False
         self.async_closed = False
         """Whether the async tiers were closed; set on the loop."""
@@ -227,6 +186,13 @@ class Service:
         if self.mode is not Mode.LOOP:
             self.queue.ring()
 
+    @property
+    def unserved(self) -> bool:
+        return self.mode is Mode.NEW
+
+    def _go_direct(self) -> None:
+        self._enter(Mode.DIRECT)
+
     def _enter(self, mode: Mode) -> None:
         self.mode = mode
         self.queue.ring = {
@@ -239,141 +205,6 @@ class Service:
             self._startable = [True]
         if mode in {Mode.NEW, Mode.DIRECT}:
             self.queue.idle = True
-
-    # -- helping
-
-    def help(self, *, final: bool = False, wait: bool = True, seconds: float = math.inf) -> bool:
-        """
-        Drain on the calling thread, if nobody else is draining.
-
-        Args:
-            final: Whether what no tier takes is dropped instead of kept.
-            wait: Whether tiers may wait for room; on an event loop they may not,
-                and only a console is tried, once.
-            seconds: How long to wait for a console at most, and to go on draining
-                what others add meanwhile.
-
-        Returns:
-            Whether the queue was found empty in the end. False also when this
-            call interrupted a drain (a signal handler): that one will find the
-            new line when it goes on.
-        """
-        if final:
-            return self._drain_here(self._safe, seconds, final=True)
-        if wait:
-            return self._drain_here(self._helpful, seconds)
-        if len(self.queue.entries) > _INSTANT or not self._has_room():
-            return False
-        return self._drain_here(self._instant, 0.0)
-
-    @property
-    def stuck(self) -> bool:
-        """Whether a caller waited in vain, and no tier has taken anything since."""
-        return self._stuck_at == self._taken()
-
-    def note_stuck(self) -> None:
-        """Note that a caller waited a full timeout in vain."""
-        self._stuck_at = self._taken()
-
-    def _taken(self) -> int:
-        return sum(meter.taken for meter in self.chain.meters)
-
-    def _has_room(self) -> bool:
-        """Return whether the console takes anything now: a refusal would count as its failure."""
-        tiers = self.chain.tiers
-        return any(
-            isinstance(tier := tiers[index], StreamTier) and tier.has_room()
-            for index in self._instant
-        )
-
-    def _drain_here(self, tiers: tuple[int, ...], seconds: float, *, final: bool = False) -> bool:
-        ticket, queue = self.chain.ticket, self.queue
-        release = ticket.giving_back
-        ident = get_ident()
-        until = math.inf if final else monotonic() + seconds
-        # At the end, where no tier is left that a caller may run, what is queued would
-        # stay for ever: it is dropped, and counted.
-        while queue.entries and (tiers or final) and ident not in self._draining:
-            before = len(queue.entries)
-            held = False
-            try:
-                # In here, since a handler may raise as soon as the ticket is ours.
-                held = ticket.acquire(0)
-                if not held:
-                    return False
-                self._draining.add(ident)
-                self._helped = True
-                with _within(self.chain, tiers, seconds):
-                    held = self._drain(
-                        tiers, patient=False, replay=False, final=final, until=until, lent=True
-                    )
-                if final and held:
-                    self.writer.abandon_rest()
-            finally:
-                # One in the other: a handler may raise in here, too.
-                try:
-                    self._draining.discard(ident)
-                finally:
-                    if held:
-                        try:
-                            self._tidy()
-                        finally:
-                            self._helped = False
-                            release()
-            if not held or len(queue.entries) >= before or monotonic() >= until:
-                break
-        return not queue.entries
-
-    def pump(self) -> bool:
-        """
-        Run jobs on the calling thread until there are none; never wait for a tier to heal.
-
-        For a run that was built without threads: nobody else serves its writer.
-        Unlike `help` it uses every sync tier, and replays.
-
-        Returns:
-            False when somebody else drains, or the ticket was stolen meanwhile.
-        """
-        ticket, ident = self.chain.ticket, get_ident()
-        if ident in self._draining or not ticket.acquire(0):
-            return False
-        self._draining.add(ident)
-        self._helped = held = True
-        try:
-            held = self._drain(self.chain.sync_tiers, patient=False)
-        finally:
-            self._draining.discard(ident)
-            if held:
-                self._tidy()
-                self._helped = False
-                ticket.release()
-        self.declare_idle()
-        return held
-
-    def _tidy(self) -> None:
-        """
-        Put back what an exception left half done; the caller holds the ticket.
-
-        It came out of a signal handler, for one, somewhere between the taking of
-        a batch and the end of its job.
-        """
-        chain, writer = self.chain, self.writer
-        section = chain.ticket.section
-        if section is not None:
-            chain.ticket.leave(section)
-            chain.ticket.section = None
-        self.queue.restore()
-        job = writer.job
-        if job is None:
-            return
-        delivery = job.delivery
-        if delivery.trying is not None:
-            # A tier cannot be blamed for it. One that was on probation cannot
-            # stay so either, or nobody would ever try it again.
-            if chain.plan.tiers[delivery.trying].breaker.state is State.PROBING:
-                delivery.feed(Unknown(INTERRUPTED), chain.clock.monotonic())
-            delivery.trying = None
-        writer.finish(job)
 
     # -- the thread
 
@@ -439,14 +270,6 @@ class Service:
             self._holding = False
             ticket.release()
 
-    def declare_idle(self) -> bool:
-        """Say that the writer is idle, unless there is something to do after all."""
-        self.queue.idle = True
-        if self.writer.idle:
-            return True
-        self.queue.idle = False
-        return False
-
     def bow_out(self) -> None:
         """With the ticket in hand: leave it to whoever took over while this one was waiting."""
         self.chain.ticket.release()
@@ -497,75 +320,6 @@ class Service:
         if former is not None:
             former.wait_closed(former.chain.plan.tiers[0].seconds)
 
-    def _drain(
-        self,
-        tiers: tuple[int, ...],
-        *,
-        patient: bool,
-        replay: bool = True,
-        final: bool = False,
-        until: float = math.inf,
-        lent: bool = False,
-    ) -> bool:
-        """
-        Run jobs until there are none; return False when the ticket was stolen meanwhile.
-
-        None is begun after *until*, but the first.
-        """
-        writer, chain = self.writer, self.chain
-        while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
-            if not chain.run(job.delivery, job.batch, self._pause, lent=lent):
-                return False
-            if not writer.finish(job, final=final) or monotonic() >= until:
-                break
-        return True
-
-    def _finish_job(self, tiers: tuple[int, ...] | None, *, final: bool = False) -> bool:
-        """Go on with the job of a holder whose ticket was stolen; None: as it was begun."""
-        job = self.writer.job
-        if job is None:
-            return True
-        if job.kind is not JobKind.REPLAY:
-            job.delivery.restrict(tiers or self.chain.sync_tiers, patient=tiers is None)
-        if not self.chain.run(job.delivery, job.batch, self._pause):
-            return False
-        self.writer.finish(job, final=final)
-        return True
-
-    def _pause(self, seconds: float) -> object:
-        return self._bell.wait(seconds)
-
-    # -- what dead processes left
-
-    def adopt(self) -> None:
-        """Take over the held files of dead processes."""
-        store = self.writer.store
-        if store is not None:
-            with self._ticket():
-                self.writer.adopted += store.adopt()
-            self.queue.ring()
-
-    def take_over(self, run: str, lines: list[bytes], scan: Position | None) -> None:
-        """
-        Put *lines* that the journal of a dead *run* still had into the store.
-
-        Raises:
-            OSError: If the store cannot take them.
-        """
-        store = self.writer.store
-        assert store is not None
-        with self._ticket():
-            self.writer.adopted += store.import_lines(run, lines, scan)
-        self.queue.ring()
-
-    @contextmanager
-    def _ticket(self) -> Iterator[None]:
-        self.chain.ticket.acquire()
-        try:
-            yield
-        finally:
-            self.chain.ticket.release()
-
     # -- watchdog
 
     @property
@@ -602,15 +356,6 @@ class Service:
             return
         self._finish_for_helper()
 
-    def _start_thread(self, work: Callable[..., object], *args: object) -> bool:
-        if not self._threaded:
-            return False
-        try:
-            start_new_thread(work, args)
-        except RuntimeError:
-            return False
-        return True
-
     def _finish_for_helper(self) -> None:
         """Finish the job of a caller that hung in a helping hand, and ring for the rest."""
         ident = get_ident()
@@ -630,60 +375,6 @@ class Service:
         if self._loop_only:
             self.queue.ring()
 
-    def let_go(self) -> None:
-        """
-        Close descriptors after the close; a later record opens them again.
-
-        A holder or a sink that does not let go in time is left behind.
-        """
-        chain = self.chain
-        for index, tier in enumerate(chain.tiers):
-            # A sink that is still busy with an abandoned call is not touched.
-            foreign = index not in self._safe and not chain.plan.tiers[index].busy
-            if foreign and isinstance(tier, SyncTier):
-                self._close_foreign(tier, chain.meters[index])
-        self.close_own()
-
-    def close_own(self) -> None:
-        """Close the descriptors of our own tiers, and drain what comes in meanwhile."""
-        chain = self.chain
-        if not chain.ticket.acquire(_LET_GO):
-            return
-        try:
-            for index in self._safe:
-                tier = chain.tiers[index]
-                if isinstance(tier, SyncTier):
-                    try:
-                        tier.close()
-                    except Exception as error:
-                        chain.meters[index].fail(error)
-        finally:
-            chain.ticket.release()
-        self.help(final=True)
-
-    def _close_foreign(self, tier: SyncTier, meter: Meter) -> None:
-        done = allocate_lock()
-        done.acquire()
-
-        def close() -> None:
-            try:
-                tier.close()
-            except BaseException as error:
-                # As for its write: whatever a sink raises is its own affair.
-                meter.fail(error)
-            finally:
-                done.release()
-
-        if not self._start_thread(close):
-            close()
-        done.acquire(True, _LET_GO)
-
-    def abandon(self) -> None:
-        """In a forked child: close inherited descriptors of our own tiers, and nothing else."""
-        for tier in self.chain.tiers:
-            if isinstance(tier, FileTier | AsyncFileTier | StreamTier | HeldStore):
-                tier.abandon()
-
     def park(self) -> bool:
         """Ask the thread to end when it is idle, for a fork; return whether there is one."""
         if self.mode is not Mode.THREAD or not self.queue.idle:
@@ -698,105 +389,3 @@ class Service:
             return True
         self.leaving = False
         return False
-
-    def begin_close(self) -> None:
-        """Ask for the end: drain, write the close record, hand over to the callers."""
-        self.closing = True
-        if self.mode is Mode.NEW and self.writer.idle and not self._needs_close_record():
-            self.seize()
-        elif not self._closed:
-            self.queue.ring()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the writer has closed; its callers drain it now."""
-        return self._closed
-
-    def wait_closed(self, seconds: float) -> bool:
-        """Wait up to *seconds* until the writer has closed."""
-        return self._closed or wait(self.notify_closed, seconds)
-
-    def seize(self) -> None:
-        """
-        End it now, on this thread: what is left goes to the safe tiers, or is dropped.
-
-        Needs no thread, import or loop, so the interpreter may be ending. A holder
-        that neither ends nor blocks is this very thread, interrupted by a signal
-        whose handler closes; there the attempt is given up.
-        """
-        if self._closed:
-            return
-        give_up = monotonic() + _SEIZE
-        while True:
-            while not self.chain.ticket.acquire(0.01):
-                if self.chain.expire(AT_EXIT):
-                    break
-                if monotonic() > give_up:
-                    return
-            if self._closed:
-                self.chain.ticket.release()
-                return
-            if self._finish_job(self._safe, final=True) and self._close_now(self._safe):
-                return
-            # The watchdog took the ticket, because a tier hangs. What is left is tried
-            # again without that one, as soon as the thief has done with the job.
-
-    def _needs_close_record(self) -> bool:
-        return any(stream.issued for stream in self.writer.streams)
-
-    def _close_now(self, tiers: tuple[int, ...]) -> bool:
-        """
-        With the ticket in hand: drain, write the close record, leave the rest to the callers.
-
-        Returns:
-            False when the ticket was stolen meanwhile: touch nothing.
-        """
-        if not self._drain(tiers, patient=False, replay=False, final=True):
-            return False
-        if self.prepare_close() and not self._drain(tiers, patient=False, replay=False, final=True):
-            return False
-        self.close_with_ticket()
-        return True
-
-    def prepare_close(self) -> bool:
-        """Drop what cannot be saved; return whether there is a close record to drain now."""
-        self.writer.abandon_rest()
-        if not self._needs_close_record():
-            return False
-        self.writer.close_record()
-        return True
-
-    def close_with_ticket(self) -> None:
-        """Give the ticket back for good: from now on whoever logs also drains."""
-        self._closed = True
-        self._enter(Mode.DIRECT)
-        self._bell.ring()
-        self.chain.ticket.release()
-        # A line that was queued before the mode changed rang for nobody.
-        self.help(final=True)
-        self._tell_ended()
-        self.on_closed()
-
-    def notify_closed(self, wake: Callable[[], object]) -> None:
-        """Have *wake* called when the thread has ended or the writer has closed."""
-        self._ended.append(wake)
-        if self._closed or self.mode is Mode.NEW:
-            self._tell_ended()
-
-    def _tell_ended(self) -> None:
-        while self._ended:
-            self._ended.popleft()()
-
-
-@contextmanager
-def _within(chain: Chain, tiers: tuple[int, ...], seconds: float) -> Iterator[None]:
-    """Have the consoles among *tiers* wait for room up to *seconds*; 0: not at all."""
-    streams = [tier for i in tiers if isinstance(tier := chain.tiers[i], StreamTier)]
-    timeouts = [tier.timeout for tier in streams]
-    for tier in streams:
-        tier.timeout = min(tier.timeout, seconds)
-    try:
-        yield
-    finally:
-        for tier, timeout in zip(streams, timeouts, strict=True):
-            tier.timeout = timeout

@@ -216,3 +216,31 @@ def test_lock_falls_with_its_owner(tmp_path):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         finally:
             os.close(fd)
+
+
+def test_former_run_is_waited_for_at_exit(tmp_path):
+    """
+    A run whose last writer is just letting go of its files is not cut short by the exit.
+    """
+    world = World(tmp_path)
+    ended = world.run(f"""
+    import time
+    from hydra.engine import _keeper
+    close = _keeper.Keeper.close
+    def slow(self):
+        time.sleep(0.3)
+        close(self)
+    _keeper.Keeper.close = slow
+    log.error("former")
+    hydra.flush()
+    for name in ("second", "third"):
+        hydra.configure(app="shop", state_dir={str(world.state)!r},
+                        destinations=[{{"name": "app", "type": "file",
+                                        "path": {str(world.path)!r}}}])
+        time.sleep(0.05)
+        log.error(name)
+    """)
+
+    assert (0, "") == (ended.status, ended.stderr)
+    assert ["former", "second", "third"] == world.messages()
+    assert [] == world.directories()

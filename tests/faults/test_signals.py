@@ -217,12 +217,15 @@ def test_asyncio_program_that_is_interrupted(tmp_path):
     world = World(tmp_path)
     ended = world.run("""
     import asyncio, signal
+    from hydra.engine import ENGINE
     async def work(n):
         await log.info(f"info {n}"); await log.error(f"error {n}")
         await asyncio.sleep(30)
     async def main():
         tasks = [asyncio.create_task(work(n)) for n in range(3)]
-        await asyncio.sleep(0.05)
+        # CPython forgets that it was Ctrl-C when another thread imports meanwhile, as the
+        # one of the engine's loop does while it starts.
+        while not ENGINE.run.loop._ready: await asyncio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.gather(*tasks)
     asyncio.run(main())

@@ -1,0 +1,286 @@
+"""
+Draining on the thread at hand: the writer's own, a caller's that helps, or a test's.
+
+Rule 1: every way in here takes the ticket, or is called by its holder.
+Rule 2: a caller is never made to run foreign code, only files and consoles of ours.
+Rule 3: what a signal handler interrupts by raising is put back before the ticket is.
+"""
+
+from __future__ import annotations
+
+import math
+from _thread import get_ident
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from fallbacks.breaker import State
+from fallbacks.outcomes import Unknown
+from fallbacks.tiers import StreamTier
+
+from ._bell import Bell
+from ._jobs import JobKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fallbacks.chain import Chain
+    from fallbacks.position import Position
+
+    from ._writer import Writer
+
+# More lines than this are not rendered on a caller's event loop for the sake of one.
+_INSTANT: Final = 200
+
+INTERRUPTED: Final = "interrupted by an exception out of a signal handler"
+
+
+class Hands:
+    """
+    Take a writer's jobs through its chain.
+
+    Args:
+        writer: The writer.
+        safe: Indices of the chain's own sync tiers, those that a caller may be
+            made to run: files and consoles, never foreign code.
+        draining: Idents of threads that drain some destination right now.
+    """
+
+    def __init__(self, writer: Writer, *, safe: tuple[int, ...], draining: set[int]) -> None:
+        self.writer = writer
+        self.queue = writer.queue
+        self.chain = chain = writer.chain
+        self._safe = safe
+        # A caller helps only where it can reach the destination itself. Its fallbacks
+        # are for when that fails, not for when it must be left to another thread.
+        own = set(safe) & set(chain.primaries)
+        self._helpful = safe if own else ()
+        self._instant = tuple(i for i in own if isinstance(chain.tiers[i], StreamTier))
+        self._draining = draining
+        self._bell = Bell()
+        self._stuck_at: int | None = None
+        self._helped = False
+
+    def help(self, *, final: bool = False, wait: bool = True, seconds: float = math.inf) -> bool:
+        """
+        Drain on the calling thread, if nobody else is draining.
+
+        Args:
+            final: Whether what no tier takes is dropped instead of kept.
+            wait: Whether tiers may wait for room; on an event loop they may not,
+                and only a console is tried, once.
+            seconds: How long to wait for a console at most, and to go on draining
+                what others add meanwhile.
+
+        Returns:
+            Whether the queue was found empty in the end. False also when this
+            call interrupted a drain (a signal handler): that one will find the
+            new line when it goes on.
+        """
+        if final:
+            return self._drain_here(self._safe, seconds, final=True)
+        if wait:
+            return self._drain_here(self._helpful, seconds)
+        if len(self.queue.entries) > _INSTANT or not self._has_room():
+            return False
+        return self._drain_here(self._instant, 0.0)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a caller waited in vain, and no tier has taken anything since."""
+        return self._stuck_at == self._taken()
+
+    def note_stuck(self) -> None:
+        """Note that a caller waited a full timeout in vain."""
+        self._stuck_at = self._taken()
+
+    def _taken(self) -> int:
+        return sum(meter.taken for meter in self.chain.meters)
+
+    def _has_room(self) -> bool:
+        """Return whether the console takes anything now: a refusal would count as its failure."""
+        tiers = self.chain.tiers
+        return any(
+            isinstance(tier := tiers[index], StreamTier) and tier.has_room()
+            for index in self._instant
+        )
+
+    def _drain_here(self, tiers: tuple[int, ...], seconds: float, *, final: bool = False) -> bool:
+        ticket, queue = self.chain.ticket, self.queue
+        release = ticket.giving_back
+        ident = get_ident()
+        until = math.inf if final else monotonic() + seconds
+        # At the end, where no tier is left that a caller may run, what is queued would
+        # stay for ever: it is dropped, and counted.
+        while queue.entries and (tiers or final) and ident not in self._draining:
+            before = len(queue.entries)
+            held = False
+            try:
+                # In here, since a handler may raise as soon as the ticket is ours.
+                held = ticket.acquire(0)
+                if not held:
+                    return False
+                self._draining.add(ident)
+                self._helped = True
+                with _within(self.chain, tiers, seconds):
+                    held = self._drain(
+                        tiers, patient=False, replay=False, final=final, until=until, lent=True
+                    )
+                if final and held:
+                    self.writer.abandon_rest()
+            finally:
+                # One in the other: a handler may raise in here, too.
+                try:
+                    self._draining.discard(ident)
+                finally:
+                    if held:
+                        try:
+                            self._tidy()
+                        finally:
+                            self._helped = False
+                            release()
+            if not held or len(queue.entries) >= before or monotonic() >= until:
+                break
+        return not queue.entries
+
+    def pump(self) -> bool:
+        """
+        Run jobs on the calling thread until there are none; never wait for a tier to heal.
+
+        For a run that was built without threads: nobody else serves its writer.
+        Unlike `help` it uses every sync tier, and replays.
+
+        Returns:
+            False when somebody else drains, or the ticket was stolen meanwhile.
+        """
+        ticket, ident = self.chain.ticket, get_ident()
+        if ident in self._draining or not ticket.acquire(0):
+            return False
+        self._draining.add(ident)
+        self._helped = held = True
+        try:
+            held = self._drain(self.chain.sync_tiers, patient=False)
+        finally:
+            self._draining.discard(ident)
+            if held:
+                self._tidy()
+                self._helped = False
+                ticket.release()
+        self.declare_idle()
+        return held
+
+    def _tidy(self) -> None:
+        """
+        Put back what an exception left half done; the caller holds the ticket.
+
+        It came out of a signal handler, for one, somewhere between the taking of
+        a batch and the end of its job.
+        """
+        chain, writer = self.chain, self.writer
+        section = chain.ticket.section
+        if section is not None:
+            chain.ticket.leave(section)
+            chain.ticket.section = None
+        self.queue.restore()
+        job = writer.job
+        if job is None:
+            return
+        delivery = job.delivery
+        if delivery.trying is not None:
+            # A tier cannot be blamed for it. One that was on probation cannot
+            # stay so either, or nobody would ever try it again.
+            if chain.plan.tiers[delivery.trying].breaker.state is State.PROBING:
+                delivery.feed(Unknown(INTERRUPTED), chain.clock.monotonic())
+            delivery.trying = None
+        writer.finish(job)
+
+    def declare_idle(self) -> bool:
+        """Say that the writer is idle, unless there is something to do after all."""
+        self.queue.idle = True
+        if self.writer.idle:
+            return True
+        self.queue.idle = False
+        return False
+
+    def _drain(
+        self,
+        tiers: tuple[int, ...],
+        *,
+        patient: bool,
+        replay: bool = True,
+        final: bool = False,
+        until: float = math.inf,
+        lent: bool = False,
+    ) -> bool:
+        """
+        Run jobs until there are none; return False when the ticket was stolen meanwhile.
+
+        None is begun after *until*, but the first.
+        """
+        writer, chain = self.writer, self.chain
+        while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
+            if not chain.run(job.delivery, job.batch, self._pause, lent=lent):
+                return False
+            if not writer.finish(job, final=final) or monotonic() >= until:
+                break
+        return True
+
+    def _finish_job(self, tiers: tuple[int, ...] | None, *, final: bool = False) -> bool:
+        """Go on with the job of a holder whose ticket was stolen; None: as it was begun."""
+        job = self.writer.job
+        if job is None:
+            return True
+        if job.kind is not JobKind.REPLAY:
+            job.delivery.restrict(tiers or self.chain.sync_tiers, patient=tiers is None)
+        if not self.chain.run(job.delivery, job.batch, self._pause):
+            return False
+        self.writer.finish(job, final=final)
+        return True
+
+    def _pause(self, seconds: float) -> object:
+        return self._bell.wait(seconds)
+
+    # -- what dead processes left
+
+    def adopt(self) -> None:
+        """Take over the held files of dead processes."""
+        store = self.writer.store
+        if store is not None:
+            with self._ticket():
+                self.writer.adopted += store.adopt()
+            self.queue.ring()
+
+    def take_over(self, run: str, lines: list[bytes], scan: Position | None) -> None:
+        """
+        Put *lines* that the journal of a dead *run* still had into the store.
+
+        Raises:
+            OSError: If the store cannot take them.
+        """
+        store = self.writer.store
+        assert store is not None
+        with self._ticket():
+            self.writer.adopted += store.import_lines(run, lines, scan)
+        self.queue.ring()
+
+    @contextmanager
+    def _ticket(self) -> Iterator[None]:
+        self.chain.ticket.acquire()
+        try:
+            yield
+        finally:
+            self.chain.ticket.release()
+
+
+@contextmanager
+def _within(chain: Chain, tiers: tuple[int, ...], seconds: float) -> Iterator[None]:
+    """Have the consoles among *tiers* wait for room up to *seconds*; 0: not at all."""
+    streams = [tier for i in tiers if isinstance(tier := chain.tiers[i], StreamTier)]
+    timeouts = [tier.timeout for tier in streams]
+    for tier in streams:
+        tier.timeout = min(tier.timeout, seconds)
+    try:
+        yield
+    finally:
+        for tier, timeout in zip(streams, timeouts, strict=True):
+            tier.timeout = timeout
