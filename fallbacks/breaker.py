@@ -95,7 +95,8 @@ class Breaker:
     def failed(self, now: float) -> None:
         """Note at *now* that an attempt failed or went unanswered."""
         self._streak += 1
-        if self.state is State.PROBING or self._streak >= self.threshold:
+        # While it probes the streak is that long already: one failure is enough.
+        if self._streak >= self.threshold:
             before = self.state
             self._fire(Event.FAILED_OUT)
             # Not by the time: an earlier rest may not be over when it opens again,

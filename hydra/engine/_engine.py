@@ -135,7 +135,7 @@ class Engine:
         retired = [*self._retired, run]
         # Closed is not enough: its last writer may still be letting go of the files, and
         # the end of the process has to wait for that.
-        self._retired = [other for other in retired if not other.closed or other.owes][-_KEPT:]
+        self._retired = [other for other in retired if not other.gone or other.owes][-_KEPT:]
 
     def _forget_routes(self) -> None:
         for routes in list(self._routes.values()):

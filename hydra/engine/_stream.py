@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     # A function and its only argument; which goes with which, no type can say for a list.
     Step: TypeAlias = tuple[Callable[[Any], object], object]
 
+# Makes a line as `%d` does, a little slower, and does not look for signals meanwhile.
+_UNDISTURBED: Final = b'%b%b%.0f"}\n'
 # Bytes that the id adds to a body at most, when the size of a line is estimated.
 _ID_BYTES: Final = 64
 # Seconds that a CRITICAL may wait for fdatasync.
@@ -102,7 +104,7 @@ class Stream:
             return DROPPED
         except BaseException:
             if number and not line:
-                queue.entries.append(b'%b%b%d"}\n' % (body, self.prefix, number))
+                queue.entries.append(_UNDISTURBED % (body, self.prefix, number))
             raise
         finally:
             if queue.idle:
@@ -191,7 +193,7 @@ class Stream:
         """Return the calls that queue *body*, where something was raised after it was numbered."""
         if not number:
             return []
-        entry = self._entry(b'%b%b%d"}\n' % (body, self.prefix, number), number, level)
+        entry = self._entry(_UNDISTURBED % (body, self.prefix, number), number, level)
         return self._places(entry)
 
     def _places(self, entry: Entry) -> list[Step]:

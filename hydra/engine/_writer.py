@@ -10,48 +10,30 @@ Rule 3: a record leaves the writer delivered, held, or dropped and counted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
-from fallbacks.ledger import Balance, Drops
-from fallbacks.outcomes import Outcome, taken_of
+from fallbacks.ledger import Drops
 from fallbacks.tier import Kind
 from fallbacks.tiers import AsyncFileTier, FileTier
 
-from ..core.ids import identify, weigh
 from ..queue import Barrier, Entry, Fate, Fifo, State
-from ._jobs import (
-    REFUSED,
-    REPLAY_BYTES,
-    REPLAY_LINES,
-    Job,
-    JobKind,
-    batch_of,
-    fates,
-    numbered,
-    weight,
-)
+from ._books import Ledgerkeeper
+from ._jobs import Job, JobKind, batch_of, fates, numbered
+from ._replaying import REPLAY_PAUSE, Replaying
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
-    from fallbacks.held import Chunk, HeldStore
-    from fallbacks.plan import Delivery
+    from fallbacks.held import HeldStore
     from fallbacks.position import Position
 
     from ._control import ControlStream
-    from ._stream import Stream
 
 # Seconds between two control records that declare drops.
 REPORT_EVERY: Final = 1.0
-
-# Seconds before replay is tried again after one that got nowhere.
-REPLAY_PAUSE: Final = 0.5
-# How many lines, and bytes, are looked up in a destination's file at a time.
-SCAN_LINES: Final = 100_000
-SCAN_BYTES: Final = 8 << 20
 
 CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
@@ -59,22 +41,7 @@ UNREADABLE: Final = "journal_unreadable"
 """Reason of a drop: only the journal had the record, and gives it back no more."""
 
 
-class Ledgerkeeper(Protocol):
-    """What a writer tells the journal; without one, `settle` still wakes receipts."""
-
-    def acknowledge(
-        self, destination: str, position: Position | None, entries: Sequence[Entry]
-    ) -> None:
-        """Note that *entries* are safe at *destination*."""
-
-    def release(self, entry: Entry) -> None:
-        """Forget *entry*: every destination has settled it."""
-
-    def fetch(self, entries: Sequence[Entry]) -> None:
-        """Put the lines back into *entries* whose lines only the journal has."""
-
-
-class Writer:
+class Writer(Replaying):
     """
     One destination at run time.
 
@@ -107,20 +74,9 @@ class Writer:
         auditable: bool,
         closes: bool = True,
     ) -> None:
-        self.name = name
-        self.chain = chain
-        self.queue = queue
-        self.store = store
-        self.drops = Drops(clock)
+        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
         self.diverted = Drops(clock)
-        self.streams: list[Stream] = []
-        self.job: Job | None = None
-        self.delivered = 0
-        self.replayed = 0
-        self.adopted = 0
         self._batch = batch
-        self._clock = clock
-        self._journal = journal
         self._control = control
         self._auditable = auditable
         self._closes = closes
@@ -136,24 +92,9 @@ class Writer:
         )
         self._reported_at = -REPORT_EVERY
         self._replay_first = False
-        self._replay_limit = REPLAY_LINES
-        self._replayed: set[bytes] = set()
-        self._replay_at = 0.0
         self._hasten = False
-        self._doubtful = False
-        self._copies: dict[bytes, int] = {}
-        chain.on_late = self._note_late
 
     # -- any thread
-
-    def note_drop(self, stream: str, number: int, level: str, reason: str) -> None:
-        """Count a record that was not taken in."""
-        self.drops.note(stream, number, level, reason)
-
-    def drop(self, entry: Entry, reason: str) -> None:
-        """Count *entry* as dropped here, and tell its receipt."""
-        self.drops.note(entry.stream, entry.number, entry.level, reason)
-        self._tell(entry, Fate(State.DROPPED, None, reason))
 
     def barrier(self, fire: Barrier) -> None:
         """
@@ -169,53 +110,7 @@ class Writer:
         """Have the queue drained now instead of after the usual linger."""
         self.queue.ring()
 
-    @property
-    def pending(self) -> int:
-        """Deliveries that are neither delivered nor dropped, counted where they are."""
-        held = self.store.held if self.store is not None else 0
-        queue = self.queue
-        return queue.depth + queue.waiting + len(queue.overflow) + held + self._in_flight()
-
-    def _in_flight(self) -> int:
-        """Return how many records are on their way, and not in the store already."""
-        job = self.job
-        if job is None or not job.pending:
-            return 0
-        tiers = self.chain.tiers
-        return job.pending - sum(
-            len(settled.indices)
-            for settled in list(job.delivery.settled)
-            if tiers[settled.tier].kind is Kind.HOLDING
-        )
-
-    def balance(self) -> Balance:
-        """Return a reading of the ledger; terminal counters are read first."""
-        delivered, dropped = self.delivered, self.drops.total
-        pending = self.pending
-        routed = sum(stream.issued for stream in self.streams) + self.adopted
-        for tier, batch, outcome in self.chain.unabsorbed:
-            routed += weight(self._kept_late(tier, batch, outcome))
-        return Balance(
-            routed, delivered, dropped, pending, self.replayed, dict(self.drops.counts())
-        )
-
-    def _kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
-        """Return the lines that a holding tier took after its call was given up."""
-        if self.chain.tiers[tier].kind is not Kind.HOLDING:
-            return []
-        return [batch[index] for index in taken_of(outcome, len(batch))]
-
     # -- the holder
-
-    def _note_late(self, tier: int, batch: Batch, outcome: Outcome) -> None:
-        # They went on to another tier, or back into the queue. What is held is a
-        # copy, and is one delivery more until it is replayed, or meets its original.
-        for line in self._kept_late(tier, batch, outcome):
-            key = identify(line)
-            if key is not None:
-                self._doubtful = True
-                self._copies[key] = weigh(line)
-                self.adopted += weigh(line)
 
     def next_job(
         self, tiers: Collection[int] | None, *, patient: bool, replay: bool = True
@@ -327,11 +222,6 @@ class Writer:
 
     # -- jobs
 
-    def _begin(self, size: int, tiers: Collection[int] | None, patient: bool) -> Delivery:
-        return self.chain.plan.begin(
-            size, tiers=None if tiers is None else tuple(tiers), patient=patient
-        )
-
     def _control_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         self._report(final=False)
         if not self._controls or not self._can_declare():
@@ -361,61 +251,6 @@ class Writer:
         queue.admit()
         return Job(JobKind.LIVE, batch, self._begin(len(batch), tiers, patient), entries, barriers)
 
-    def _can_replay(self) -> bool:
-        return (
-            self.store is not None
-            # Not `held`: a control record that was held alone counts nothing there.
-            and self.store.waiting
-            and self._clock.monotonic() >= self._replay_at
-            and self.chain.healthy()
-        )
-
-    def _replay_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
-        if self.store is None or not self._can_replay():
-            return None
-        file = self._file()
-        try:
-            chunk = self.store.lines(self._replay_limit, REPLAY_BYTES)
-            suspect = chunk is not None and (chunk.suspect or self._doubtful)
-            if suspect and file is not None:
-                # What is there already is found by reading the file, so read it for as
-                # many lines at a time as possible.
-                chunk = self.store.lines(SCAN_LINES, SCAN_BYTES)
-        except OSError:
-            chunk, suspect = None, False
-        if chunk is None:
-            # Held lines that cannot be read now: look again later, not at once for ever.
-            self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
-            return None
-        lines: Sequence[bytes] = chunk.lines
-        known = self._replayed
-        if suspect and file is not None:
-            known = known | self._already_there(chunk, file)
-        if known:
-            lines = [line for line in lines if identify(line) not in known]
-        batch = Batch(lines, duplicate=suspect)
-        primaries = [i for i in self.chain.primaries if tiers is None or i in tiers]
-        delivery = self._begin(len(batch), primaries, patient=False)
-        return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
-
-    def _file(self) -> FileTier | None:
-        """Return the tier that can tell what is in the destination's file, if it is one."""
-        for index in self.chain.primaries:
-            tier = self.chain.tiers[index]
-            if isinstance(tier, FileTier):
-                return tier
-        return None
-
-    @staticmethod
-    def _already_there(chunk: Chunk, file: FileTier) -> set[bytes]:
-        """Return the ids of *chunk* that stand in *file*; none when it cannot be read."""
-        ids = {key for line in chunk.lines if (key := identify(line)) is not None}
-        try:
-            return file.scan(ids, chunk.scan, identify)
-        except OSError:
-            # A file that cannot be read: a line twice, with the same id, is the lesser evil.
-            return set()
-
     # -- their ends
 
     def _finish_live(self, job: Job, *, final: bool) -> bool:
@@ -443,15 +278,6 @@ class Writer:
             return False
         return True
 
-    def _join_copies(self, batch: Batch, indices: Sequence[int]) -> None:
-        """The store holds an id once: lines that it had a late copy of are that copy."""
-        for index in indices if self._copies else ():
-            self.adopted -= self._copies.pop(identify(batch[index]) or b"", 0)
-
-    def _forget_copies(self, chunk: Chunk) -> None:
-        for line in chunk.lines if self._copies else ():
-            self._copies.pop(identify(line) or b"", None)
-
     def _settle(self, job: Job, entries: dict[int, Entry]) -> None:
         found = fates(job, self.chain.tiers)
         safe = [entry for index, entry in entries.items() if index in found]
@@ -460,13 +286,6 @@ class Writer:
         for index, entry in entries.items():
             if index in found:
                 self._tell(entry, found[index])
-
-    def _tell(self, entry: Entry, fate: Fate) -> None:
-        if not entry.settle(self.name, fate):
-            return
-        # Where another destination has left it to the journal, that is its only place.
-        if all(other.state is not State.JOURNAL for other in list(entry.fates.values())):
-            self._journal.release(entry)
 
     def _position(self) -> Position | None:
         """Return where the destination's file ends, if it is a file."""
@@ -499,42 +318,6 @@ class Writer:
                 entry.settle(self.name, Fate(State.JOURNAL))
             else:
                 self.drop(entry, CLOSED)
-
-    def _finish_replay(self, job: Job) -> bool:
-        assert self.store is not None
-        assert job.chunk is not None
-        delivery, batch = job.delivery, job.batch
-        taken = [batch[index] for settled in delivery.settled for index in settled.indices]
-        if not delivery.left:
-            self.store.acknowledge(job.chunk)
-            self._replayed.clear()
-            self._doubtful = self._doubtful and self.store.held > 0
-            self._forget_copies(job.chunk)
-            count = weight(job.chunk.lines)
-            self.delivered += count
-            self.replayed += count
-            self._replay_limit = REPLAY_LINES
-            return True
-        self._replayed.update(key for line in taken if (key := identify(line)) is not None)
-        if not delivery.refused:
-            self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
-            return False
-        if len(batch) > 1:
-            self._replay_limit = max(1, len(job.chunk.lines) // 2)
-            return True
-        refused = weight(batch)
-        if refused:
-            # A control record was never counted as routed.
-            self.note_drop(*numbered(batch[0]), REFUSED)
-        # The other lines of the chunk were taken before, one attempt or another.
-        count = weight(job.chunk.lines) - refused
-        self.delivered += count
-        self.replayed += count
-        self.store.acknowledge(job.chunk)
-        self._forget_copies(job.chunk)
-        self._replayed.clear()
-        self._replay_limit = REPLAY_LINES
-        return True
 
     def _pass(self, barrier: Barrier) -> None:
         # What lies in the journal for want of room was accepted before the barrier was queued.

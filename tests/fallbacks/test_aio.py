@@ -244,6 +244,9 @@ def test_call_under_way_is_cancelled_at_its_deadline(backend: str) -> None:
         assert 1 == len(slow.batches)
 
     run(backend, scenario)
+
+    assert [Unknown] == [type(answer) for _, _, answer in chain.unabsorbed]
+
     chain.absorb()
 
     assert ([], LINES, False) == (slow.taken, good.taken, chain.plan.tiers[0].busy)

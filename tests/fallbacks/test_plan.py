@@ -373,6 +373,32 @@ def test_one_call_fails_once(outcome: Outcome) -> None:
     assert (State.CLOSED, False) == (plan.tiers[0].breaker.state, plan.tiers[0].busy)
 
 
+@pytest.mark.parametrize("outcome", [Retryable(), Permanent(), Unknown()])
+def test_late_failure_does_not_heal(outcome: Outcome) -> None:
+    """
+    A breaker that opened because of the abandoned call stays open when it fails in the end.
+    """
+    plan = plan_of("f", threshold=1)
+    delivery = plan.begin(1)
+    delivery.step(0.0)
+    delivery.expire("too late", 1.0)
+    plan.late(0, outcome)
+
+    assert (State.OPEN, 1.0) == (plan.tiers[0].breaker.state, plan.tiers[0].breaker.wait(1.0))
+
+
+def test_doubt_stays_with_the_lines() -> None:
+    """
+    Once a tier may have them, whatever further tiers say, the lines are marked.
+    """
+    delivery = plan_of("f", "f", "f", attempts=1).begin(1)
+    for outcome in (Unknown(), Retryable(), Delivered()):
+        delivery.step(0.0)
+        delivery.feed(outcome, 0.0)
+
+    assert [Settled(2, range(1), suspect=True)] == delivery.settled
+
+
 def test_expiry_between_attempts_changes_nothing() -> None:
     """
     A holder that was robbed while it waited has no call out.

@@ -1,0 +1,135 @@
+"""
+The books of one destination: what was routed to it, and where that is now.
+
+Rule 1: `delivered`, `replayed` and `adopted` are moved by the ticket holder only,
+when a job is finished; drops come from any thread and have a tally of their own.
+Rule 2: what is pending is counted where it is, never by subtraction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from fallbacks.ledger import Balance, Drops
+from fallbacks.outcomes import Outcome, taken_of
+from fallbacks.tier import Kind
+
+from ..queue import Entry, Fate, Fifo, State
+from ._jobs import Job, weight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fallbacks.batch import Batch
+    from fallbacks.chain import Chain
+    from fallbacks.clock import Clock
+    from fallbacks.held import HeldStore
+    from fallbacks.position import Position
+
+    from ._stream import Stream
+
+
+class Ledgerkeeper(Protocol):
+    """What a writer tells the journal; without one, `settle` still wakes receipts."""
+
+    def acknowledge(
+        self, destination: str, position: Position | None, entries: Sequence[Entry]
+    ) -> None:
+        """Note that *entries* are safe at *destination*."""
+
+    def release(self, entry: Entry) -> None:
+        """Forget *entry*: every destination has settled it."""
+
+    def fetch(self, entries: Sequence[Entry]) -> None:
+        """Put the lines back into *entries* whose lines only the journal has."""
+
+
+class Books:
+    """
+    The account of one destination.
+
+    Args:
+        name: The destination's name.
+        chain: Its tiers.
+        queue: Its FIFO.
+        store: Where its lines are held for replay; None when it has no such place.
+        clock: Time.
+        journal: Where guaranteed records are acknowledged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        chain: Chain,
+        queue: Fifo,
+        *,
+        store: HeldStore | None,
+        clock: Clock,
+        journal: Ledgerkeeper,
+    ) -> None:
+        self.name = name
+        self.chain = chain
+        self.queue = queue
+        self.store = store
+        self.drops = Drops(clock)
+        self.streams: list[Stream] = []
+        self.job: Job | None = None
+        """What is on its way."""
+        self.delivered = 0
+        self.replayed = 0
+        self.adopted = 0
+        """Deliveries that were not routed by this run: dead processes left them."""
+        self._clock = clock
+        self._journal = journal
+
+    def note_drop(self, stream: str, number: int, level: str, reason: str) -> None:
+        """Count a record that was not taken in."""
+        self.drops.note(stream, number, level, reason)
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """Count *entry* as dropped here, and tell its receipt."""
+        self.drops.note(entry.stream, entry.number, entry.level, reason)
+        self._tell(entry, Fate(State.DROPPED, None, reason))
+
+    @property
+    def pending(self) -> int:
+        """Deliveries that are neither delivered nor dropped, counted where they are."""
+        held = self.store.held if self.store is not None else 0
+        queue = self.queue
+        return queue.depth + queue.waiting + len(queue.overflow) + held + self._in_flight()
+
+    def _in_flight(self) -> int:
+        """Return how many records are on their way, and not in the store already."""
+        job = self.job
+        if job is None or not job.pending:
+            return 0
+        tiers = self.chain.tiers
+        return job.pending - sum(
+            len(settled.indices)
+            for settled in list(job.delivery.settled)
+            if tiers[settled.tier].kind is Kind.HOLDING
+        )
+
+    def balance(self) -> Balance:
+        """Return a reading of the ledger; terminal counters are read first."""
+        delivered, dropped = self.delivered, self.drops.total
+        pending = self.pending
+        routed = sum(stream.issued for stream in self.streams) + self.adopted
+        for tier, batch, outcome in self.chain.unabsorbed:
+            routed += weight(self._kept_late(tier, batch, outcome))
+        return Balance(
+            routed, delivered, dropped, pending, self.replayed, dict(self.drops.counts())
+        )
+
+    def _kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
+        """Return the lines that a holding tier took after its call was given up."""
+        if self.chain.tiers[tier].kind is not Kind.HOLDING:
+            return []
+        return [batch[index] for index in taken_of(outcome, len(batch))]
+
+    def _tell(self, entry: Entry, fate: Fate) -> None:
+        if not entry.settle(self.name, fate):
+            return
+        # Where another destination has left it to the journal, that is its only place.
+        if all(other.state is not State.JOURNAL for other in list(entry.fates.values())):
+            self._journal.release(entry)
