@@ -19,16 +19,8 @@ from enum import Enum
 from stat import S_ISREG
 from typing import Final
 
-from .system import (
-    O_CLOEXEC,
-    O_NOFOLLOW,
-    O_NONBLOCK,
-    PRIVATE_FILE,
-    System,
-    lock_in_place,
-    publish,
-    unlink_if_there,
-)
+from .files import lock_in_place, publish, unlink_if_there
+from .system import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, PRIVATE_FILE, System
 
 READ_ONLY: Final = os.O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
 """For a look at a file that anybody may have planted."""

@@ -16,8 +16,9 @@ from functools import partial
 from typing import Final
 
 from .._ownership import READ_ONLY, Refusal, make_owned, remove_unfinished, take_over
+from ..files import is_private, unlink_if_there, write_all
 from ..position import Position
-from ..system import PRIVATE_DIRECTORY, System, is_private, unlink_if_there, write_all
+from ..system import PRIVATE_DIRECTORY, System
 from ._format import (
     VERSION,
     Header,

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..files import write_all
 from ..position import Position
-from ..system import System, write_all
+from ..system import System
 from ._format import Line, encode_ack, split_lines
 
 

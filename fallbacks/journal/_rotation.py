@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
+from ..files import is_private
 from ..position import Position
-from ..system import PRIVATE_DIRECTORY, System, is_private
+from ..system import PRIVATE_DIRECTORY, System
 from ._names import SegmentName, safe_name, short_boot
 from .frames import LONGEST, Header, encode_header, encode_place
 from .segment import Segment, SegmentFull, create_segment

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ..files import unlink_if_there
 from ..position import Position
-from ..system import SYSTEM, System, unlink_if_there
+from ..system import SYSTEM, System
 from ._contents import key_of
 from ._rotation import JournalFull, Rotation
 from .frames import DESTINATION, FrameKind, Scan, decode_record, encode_ack, encode_record

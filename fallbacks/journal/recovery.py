@@ -18,8 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from .._ownership import Refusal, remove_unfinished, take_over
+from ..files import is_private, unlink_if_there, write_all
 from ..position import Position
-from ..system import SYSTEM, System, is_private, unlink_if_there, write_all
+from ..system import SYSTEM, System
 from ._contents import Contents
 from ._inspection import SegmentFacts, inspect
 from ._names import BAD, parse_name, safe_name

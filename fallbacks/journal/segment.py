@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .._ownership import make_owned
-from ..system import write_all
+from ..files import write_all
 
 if TYPE_CHECKING:
     from ..system import Mapping, System

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ..files import ends_torn, open_append
 from ..outcomes import Outcome
-from ..system import FileFacts, System, ends_torn, open_append
+from ..system import FileFacts, System
 from ._lines import NEWLINE, is_torn, judge
 
 # The file at hand is still good when only a descriptor for the next is missing.

@@ -14,9 +14,10 @@ import os
 from collections.abc import Set as AbstractSet
 
 from ..batch import Batch
+from ..files import write_all
 from ..outcomes import DELIVERED, Outcome, Retryable
 from ..position import Position
-from ..system import PRIVATE_FILE, SYSTEM, System, write_all
+from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
 from ._lines import Render, render_lines
 from ._scan import Identify, scan_file

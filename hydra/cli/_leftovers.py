@@ -17,10 +17,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from fallbacks.files import lock_in_place
 from fallbacks.journal.frames import VERSION
 from fallbacks.journal.recovery import SegmentFacts
 from fallbacks.journal.recovery import inspect as inspect_journals
-from fallbacks.system import SYSTEM, lock_in_place
+from fallbacks.system import SYSTEM
 
 from .audit._facts import FileFacts
 from .audit._lines import read_line

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fallbacks.files import lock_in_place
 from fallbacks.journal.recovery import Recovered, Refusals, adopt
 from fallbacks.journal.recovery import inspect as inspect_journals
-from fallbacks.system import SYSTEM, lock_in_place
+from fallbacks.system import SYSTEM
 
 from ._leftovers import Place, read_held_segment, segments_in
 

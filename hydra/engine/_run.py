@@ -125,12 +125,13 @@ class Run:
             writers = tuple(self.services[name].writer for name in names)
             kind = GuaranteedStream if guaranteed else Stream
             label = f"{next(self.labels)}{'g' if guaranteed else 'r'}"
-            # Two threads may get here at once: both get the one that was first.
             fresh = kind(self, label, writers)
+            # Entered into the ledgers before anybody can use it: a signal handler
+            # that raises in between leaves one behind that never counts anything.
+            for writer in writers:
+                writer.streams.append(fresh)
+            # Two threads may get here at once: both get the one that was first.
             stream = self._streams.setdefault(key, fresh)
-            if stream is fresh:
-                for writer in writers:
-                    writer.streams.append(stream)
         return stream
 
     # -- the call path's slow side (see `Stream`)

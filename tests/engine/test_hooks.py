@@ -227,9 +227,9 @@ def test_former_run_is_waited_for_at_exit(tmp_path):
     import time
     from hydra.engine import _keeper
     close = _keeper.Keeper.close
-    delays = [0.5, 0.5]
+    delays = [0.8]
     def slow(self):
-        # The former ones only: the last one must not give them the time.
+        # The first only: the others must not give it the time.
         if delays: time.sleep(delays.pop())
         close(self)
     _keeper.Keeper.close = slow

@@ -61,8 +61,6 @@ def test_answers_below_error(log, sink):
             raise DropEvent
         return event
 
-    from hydra.processors import DropEvent
-
     configure(sink, level="info", processors=[sampler])
 
     assert log.info("placed") is hydra.QUEUED

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from fallbacks.system import open_append, write_all
+from fallbacks.files import open_append, write_all
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem, Killed
 
 pytestmark = pytest.mark.unit

@@ -10,7 +10,7 @@ import os
 import pytest
 
 from fallbacks._ownership import Refusal, make_owned, remove_unfinished, take_over
-from fallbacks.system import write_all
+from fallbacks.files import write_all
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem, FaultyProcess, Killed
 
 pytestmark = pytest.mark.unit

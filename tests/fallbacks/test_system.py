@@ -16,10 +16,7 @@ import pytest
 
 from fallbacks import _portable
 from fallbacks._portable import PortableSystem
-from fallbacks.system import (
-    SYSTEM,
-    PosixSystem,
-    System,
+from fallbacks.files import (
     ends_torn,
     ends_with_newline,
     is_private,
@@ -30,6 +27,7 @@ from fallbacks.system import (
     unlink_if_there,
     write_all,
 )
+from fallbacks.system import SYSTEM, PosixSystem, System
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem
 
 pytestmark = pytest.mark.unit

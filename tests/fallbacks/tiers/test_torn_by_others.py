@@ -9,7 +9,7 @@ import os
 import pytest
 
 from fallbacks.batch import Batch
-from fallbacks.system import ends_torn
+from fallbacks.files import ends_torn
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem
 from fallbacks.tiers import FileTier
 

@@ -1,0 +1,237 @@
+"""
+What the model has found, each told once in the fewest steps.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from time import monotonic
+
+import pytest
+
+from fallbacks import Retryable, System
+from fallbacks.position import Position
+from fallbacks.testing import FakeClock, FaultyFilesystem, FaultyTier
+from hydra.config._settings import (
+    DestinationSettings,
+    FallbackSettings,
+    JournalSettings,
+    QueueSettings,
+    Settings,
+)
+from hydra.core.levels import level_tag
+from hydra.core.line import EMPTY, logger_tag
+from hydra.engine._build import build
+from hydra.engine._keeper import Keeper
+from hydra.engine._run import Run
+from hydra.queue import Barrier, Entry
+
+pytestmark = pytest.mark.faults
+
+ROOT = "/hydra-model"
+
+
+def _file(name: str, *fallbacks: FallbackSettings) -> DestinationSettings:
+    return DestinationSettings(
+        name=name, type="file", path=f"{ROOT}/{name}.log", retries=0, fallback=fallbacks
+    )
+
+
+def _run(
+    system: System,
+    clock: FakeClock,
+    destinations: Sequence[DestinationSettings],
+    queue: QueueSettings = QueueSettings(),
+) -> Run:
+    settings = Settings(
+        app="model",
+        level=5,
+        state_dir=f"{ROOT}/state",
+        destinations=tuple(destinations),
+        queue=queue,
+        journal=JournalSettings(dir=f"{ROOT}/journal", segment=4096),
+    )
+    run = build(
+        settings,
+        system=system,
+        clock=clock,
+        threaded=False,
+        probe=lambda place, _: None if place.origin == "state_dir" else "not in this world",
+    )
+    run.start(leftovers=False)
+    return run
+
+
+@pytest.fixture(name="fs")
+def _fs() -> FaultyFilesystem:
+    fs = FaultyFilesystem()
+    fs.makedirs(f"{ROOT}/state/model")
+    return fs
+
+
+@pytest.fixture(name="clock")
+def _clock() -> FakeClock:
+    return FakeClock()
+
+
+def _log(run: Run, level: int, seq: int = 1) -> None:
+    stream = run.route("model", level)
+    assert stream is not None
+    fields: dict[str, object] = {"seq": seq}
+    tag = logger_tag("model")
+    stream.send(run.encoder.body(0, level_tag(level), tag, "m", EMPTY, EMPTY, fields), level)
+
+
+def _close(run: Run) -> None:
+    run.begin_close()
+    run.finish_close(monotonic())
+
+
+def _drain(run: Run, clock: FakeClock) -> None:
+    for _ in range(5):
+        clock.advance(61.0)
+        for service in run.services.values():
+            service.pump()
+
+
+def test_error_left_in_the_journal_outlives_the_other_destination(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    The last destination to take a record does not remove what another one left in the journal.
+    """
+    fs.fail("open", errno.EMFILE, times=None, path=f"{ROOT}/one.log")
+    both = [_file("one"), _file("two")]
+    run = _run(fs.process(1), clock, both)
+    _log(run, 40)
+    _close(run)
+    fs.heal()
+    heir = _run(fs.process(2), clock, both)
+    heir.recover()
+    _drain(heir, clock)
+
+    assert [1, 1] == [fs.read(f"{ROOT}/{n}.log").count(b'"seq":1') for n in ("one", "two")]
+
+    _close(heir)
+
+
+class _Notes:
+    """As much of a journal as acknowledging takes."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.noted: list[tuple[str, Position | None, list[bytes]]] = []
+
+    def acknowledge(self, destination: str, position: Position | None, ids: list[bytes]) -> None:
+        if self.broken:
+            raise OSError(errno.ENOSPC, "full")
+        self.noted.append((destination, position, list(ids)))
+
+
+def _entry(key: bytes) -> Entry:
+    entry = Entry(b"line\n", key, "1g", 1, "error", 1)
+    entry.segment = object()
+    return entry
+
+
+def test_failed_acknowledgement_is_made_up_for_by_the_next() -> None:
+    """
+    A place in a file must not be noted while records before it are not acknowledged.
+    """
+    notes = _Notes()
+    keeper = Keeper(notes, interval=1.0, threaded=False)  # type: ignore[arg-type]
+    here, there = Position(1, 2, 100), Position(1, 2, 200)
+    notes.broken = True
+    keeper.acknowledge("app", here, [_entry(b"r.1g-1")])
+    notes.broken = False
+    keeper.acknowledge("other", None, [_entry(b"r.1g-1")])
+    keeper.acknowledge("app", there, [_entry(b"r.1g-2")])
+    keeper.acknowledge("app", there, [_entry(b"r.1g-3")])
+
+    assert [
+        ("other", None, [b"r.1g-1"]),
+        ("app", there, [b"r.1g-1", b"r.1g-2"]),
+        ("app", there, [b"r.1g-3"]),
+    ] == notes.noted
+
+
+def test_barriers_do_not_keep_the_overflow_in_the_journal(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    However many callers wait for what only the journal has, it is fetched.
+    """
+    queue = QueueSettings(records=4, reserve=1, bytes=4096, when_full="drop_new")
+    run = _run(fs.process(1), clock, [_file("one")], queue)
+    for seq in range(1, 8):
+        _log(run, 40, seq)
+    writer = run.services["one"].writer
+    waiting = len(writer.queue.overflow)
+    passed: list[int] = []
+    for number in range(6):
+        writer.barrier(Barrier(lambda number=number: passed.append(number)))
+    _drain(run, clock)
+
+    assert 2 == waiting
+    assert list(range(6)) == sorted(passed)
+    assert 7 == fs.read(f"{ROOT}/one.log").count(b'"seq":')
+
+    _close(run)
+
+
+def test_held_lines_that_cannot_be_read_are_left_for_later(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    A failing read of the fallback file costs the writer a pause, not its thread.
+    """
+    destination = _file("one", FallbackSettings(type="file"))
+    run = _run(fs.process(1), clock, [destination])
+    fs.fail("open", errno.EMFILE, times=None, path=f"{ROOT}/one.log")
+    _log(run, 30)
+    run.services["one"].pump()
+    fs.heal()
+    fs.fail("pread", errno.EIO, times=None, path="*.held")
+    _drain(run, clock)
+    writer = run.services["one"].writer
+
+    assert (1, 0) == (writer.pending, writer.balance().lost)
+
+    fs.heal()
+    _drain(run, clock)
+
+    assert (0, 1, 1) == (writer.pending, writer.delivered, writer.replayed)
+
+    _close(run)
+
+
+def test_close_that_is_robbed_goes_on(fs: FaultyFilesystem, clock: FakeClock) -> None:
+    """
+    When a tier hangs in the drain of the close, the watchdog steals the ticket and close ends.
+    """
+    run: Run
+
+    class Hanging(FaultyTier):
+        def write(self, batch: object) -> object:  # type: ignore[override]
+            if not self.batches:
+                self.batches.append(batch)  # type: ignore[arg-type]
+                run.services["one"].rescue()
+            return Retryable("late")
+
+    first = FallbackSettings(type="sink", sink=FaultyTier([Retryable()] * 9))
+    hanging = DestinationSettings(
+        name="one", type="sink", sink=Hanging(), retries=0, fallback=(first,)
+    )
+    run = _run(fs.process(1), clock, [hanging])
+    service = run.services["one"]
+    service._safe = (0, 1)
+    _log(run, 30)
+    _close(run)
+
+    assert (True, False, 1) == (
+        service.closed,
+        service.chain.ticket.held,
+        service.writer.drops.total,
+    )
+    assert 0 == service.writer.balance().lost
