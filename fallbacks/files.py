@@ -244,6 +244,22 @@ def is_private(system: System, directory: str) -> bool:
     return not mode & kinds.S_IWOTH or bool(mode & kinds.S_ISVTX)
 
 
+def sync_file(system: System, path: str) -> None:
+    """
+    Return when everything that was written to the file at *path* is on the disk.
+
+    Raises:
+        OSError: If it is not, or nobody can say.
+    """
+    fd = system.open(path, os.O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    try:
+        system.fdatasync(fd)
+    finally:
+        system.close(fd)
+    # A new file is on the disk only when its name is.
+    system.sync_directory(os.path.dirname(path))
+
+
 def unlink_if_there(system: System, path: str) -> None:
     """Remove *path*; that it is gone already is as good."""
     with suppress(FileNotFoundError):

@@ -43,6 +43,8 @@ class Contents:
     positions: dict[str, Position] = field(default_factory=dict)
     torn: int = 0
     bad: int = 0
+    rebooted: bool = False
+    """Whether the machine was started anew since: a file may lack what was only in memory."""
 
     def read_segment(self, system: System, fd: int) -> Header | None:
         """
@@ -61,6 +63,7 @@ class Contents:
                 header = header or decode_header(frame.payload)
                 if header is not None and header.version > VERSION:
                     return header
+                self.rebooted = header is not None and header.boot != system.boot_id()
             elif frame.kind is FrameKind.RECORD:
                 self._add_record(decode_record(frame.payload))
             else:
@@ -83,6 +86,10 @@ class Contents:
             self.bad += 1
             return
         if ack.position is not None:
+            if self.rebooted:
+                # It was in the page cache of a machine that is gone. What the file
+                # has nevertheless is found there by its id.
+                return
             self.positions[ack.destination] = ack.position
         streams = self.acks.setdefault(ack.destination, {})
         for r in ack.ranges:

@@ -270,6 +270,11 @@ class Journal:
                 # Settled while it was being moved.
                 target.live.pop(key, None)
 
+    @property
+    def removable(self) -> bool:
+        """Whether `housekeep` would remove something: a full segment is settled everywhere."""
+        return any(not segment.live for segment in self._rotation.sealed())
+
     def housekeep(self) -> int:
         """
         Remove the segments that nobody needs any more, the oldest first.

@@ -79,6 +79,8 @@ class Books:
         self.replayed = 0
         self.adopted = 0
         """Deliveries that were not routed by this run: dead processes left them."""
+        self._moving = 0
+        """Replayed deliveries that leave the store and are not counted as delivered yet."""
         self._clock = clock
         self._journal = journal
 
@@ -96,7 +98,14 @@ class Books:
         """Deliveries that are neither delivered nor dropped, counted where they are."""
         held = self.store.held if self.store is not None else 0
         queue = self.queue
-        return queue.depth + queue.waiting + len(queue.overflow) + held + self._in_flight()
+        return (
+            queue.depth
+            + queue.waiting
+            + len(queue.overflow)
+            + held
+            + self._moving
+            + self._in_flight()
+        )
 
     def _in_flight(self) -> int:
         """Return how many records are on their way, and not in the store already."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.chain import Chain
 from fallbacks.clock import SYSTEM_CLOCK, Clock
+from fallbacks.files import sync_file
 from fallbacks.held import HeldStore
 from fallbacks.journal import Journal
 from fallbacks.position import Position
@@ -73,6 +74,7 @@ def build(
     run.keeper = Keeper(
         places.journal(tuple(run.destinations)),
         interval=settings.journal.sync_interval,
+        settle=partial(_settle, run),
         threaded=threaded,
     )
     for destination in destinations:
@@ -94,6 +96,20 @@ def _has(run: Run, directory: str, start: str, end: str) -> bool:
     except OSError:
         return False
     return any(name.startswith(start) and name.endswith(end) for name in names)
+
+
+def _settle(run: Run) -> bool:
+    """Force the files of *run*'s destinations to the disk; return whether they are there."""
+    settled = True
+    for destination in run.destinations.values():
+        if destination.path is not None:
+            try:
+                sync_file(run.system, destination.path)
+            except (FileNotFoundError, NotADirectoryError):
+                """Nothing was delivered to it, or somebody took it away with all it had."""
+            except OSError:
+                settled = False
+    return settled
 
 
 def _destinations(settings: Settings) -> list[DestinationSettings]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._run import Run
     from ._stream import Stream
 
-# How many runs that are closing may be kept for their statistics.
+# How many runs that are closed, and still owe something, are kept for their statistics.
 _KEPT: Final = 8
 
 
@@ -135,7 +135,8 @@ class Engine:
         retired = [*self._retired, run]
         # Closed is not enough: its last writer may still be letting go of the files, and
         # the end of the process has to wait for that.
-        self._retired = [other for other in retired if not other.gone or other.owes][-_KEPT:]
+        owing = [other for other in retired if other.gone and other.owes]
+        self._retired = owing[-_KEPT:] + [other for other in retired if not other.gone]
 
     def _forget_routes(self) -> None:
         for routes in list(self._routes.values()):

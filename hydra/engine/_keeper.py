@@ -20,15 +20,16 @@ from ._bell import Bell, Once
 from ._waiting import running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fallbacks.journal import Journal, Segment
     from fallbacks.position import Position
 
     from ..queue import Entry
 
-# An append that takes longer than this is a page cache that does not keep up ...
-_STALL: Final = 0.05
+# Two appends in a row that take longer than this are a page cache that does not keep
+# up; one may be a busy machine that gave this thread no time ...
+_STALL: Final = 0.25
 # ... and for so many seconds calls on an event loop stay away from it.
 _STALL_REST: Final = 5.0
 # Seconds that close waits for a call of the keeper's that is under way.
@@ -42,12 +43,22 @@ class Keeper:
     Args:
         journal: The journal; None when there is none, and everything here does nothing.
         interval: Seconds after which an ERROR is on the disk at the latest.
+        settle: Forces what was delivered to the disk; returns whether it is there.
+            Asked before a segment is removed: till then the journal vouches for it.
         threaded: False for tests that call `tend` themselves.
     """
 
-    def __init__(self, journal: Journal | None, *, interval: float, threaded: bool = True) -> None:
+    def __init__(
+        self,
+        journal: Journal | None,
+        *,
+        interval: float,
+        settle: Callable[[], bool] = lambda: True,
+        threaded: bool = True,
+    ) -> None:
         self.journal = journal
         self._interval = interval
+        self._settle = settle
         self._threaded = threaded
         self._requests: deque[Entry] = deque()
         self._failed = count()
@@ -55,6 +66,7 @@ class Keeper:
         self._bad_notes = count()
         self._owed: dict[str, list[bytes]] = {}
         self._stalled_until = 0.0
+        self._slow = False
         self._dirty = False
         self._asleep = True
         self._leaving = False
@@ -85,8 +97,10 @@ class Keeper:
             next(self._failed)
             return
         ended = monotonic()
-        if ended - began > _STALL:
+        slow = ended - began > _STALL
+        if slow and self._slow:
             self._stalled_until = ended + _STALL_REST
+        self._slow = slow
         self._dirty = True
         if self._asleep:
             self._wake()
@@ -155,7 +169,8 @@ class Keeper:
             for entry in asked:
                 entry.durable = durable
                 entry.wake()
-            journal.housekeep()
+            if journal.removable and self._settle():
+                journal.housekeep()
             journal.make_spare()
 
     def leave(self) -> None:
@@ -177,7 +192,9 @@ class Keeper:
         # fdatasync is not waited for: the end of the process must not hang too.
         alone = self._tending.acquire(True, _STALL_AT_CLOSE)
         try:
-            self.journal.close(clean=self.journal.statistics().live == 0)
+            found = self.journal.statistics()
+            clean = found.live == 0 and (found.segments == 0 or self._settle())
+            self.journal.close(clean=clean)
         finally:
             if alone:
                 self._tending.release()

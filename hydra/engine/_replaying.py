@@ -133,14 +133,8 @@ class Replaying(Books):
         delivery, batch = job.delivery, job.batch
         taken = [batch[index] for settled in delivery.settled for index in settled.indices]
         if not delivery.left:
-            self.store.acknowledge(job.chunk)
-            self._replayed.clear()
+            self._acknowledge(job.chunk, weight(job.chunk.lines))
             self._doubtful = self._doubtful and self.store.held > 0
-            self._forget_copies(job.chunk)
-            count = weight(job.chunk.lines)
-            self.delivered += count
-            self.replayed += count
-            self._replay_limit = REPLAY_LINES
             return True
         self._replayed.update(key for line in taken if (key := identify(line)) is not None)
         if not delivery.refused:
@@ -154,14 +148,20 @@ class Replaying(Books):
             # A control record was never counted as routed.
             self.note_drop(*numbered(batch[0]), REFUSED)
         # The other lines of the chunk were taken before, one attempt or another.
-        count = weight(job.chunk.lines) - refused
-        self.delivered += count
-        self.replayed += count
-        self.store.acknowledge(job.chunk)
-        self._forget_copies(job.chunk)
+        self._acknowledge(job.chunk, weight(job.chunk.lines) - refused)
+        return True
+
+    def _acknowledge(self, chunk: Chunk, delivered: int) -> None:
+        """Take *chunk* out of the store; *delivered* of its records are at the destination."""
+        assert self.store is not None
+        # Removing a finished file waits for the disk, and somebody may look meanwhile.
+        self._moving = delivered
+        self.store.acknowledge(chunk)
+        self._forget_copies(chunk)
         self._replayed.clear()
         self._replay_limit = REPLAY_LINES
-        return True
+        self.replayed += delivered
+        self.delivered, self._moving = self.delivered + delivered, 0
 
     def _join_copies(self, batch: Batch, indices: Sequence[int]) -> None:
         """The store holds an id once: lines that it had a late copy of are that copy."""

@@ -210,9 +210,23 @@ class TestUncleanRuns:
 
     def test_guaranteed_hole_near_the_end(self, tmp_path, audit):
         """
-        The guaranteed stream has no such tail: a hole in it is missing.
+        A hole among the last 16 guaranteed numbers of a killed run may be a call that was cut off.
         """
-        log = write(tmp_path / "app.log", records("1g", [1, 3]))
+        log = write(tmp_path / "app.log", records("1g", [n for n in range(1, 41) if n != 25]))
+
+        status, report = audit(log)
+
+        assert (0, 0, [[25, 25]]) == (
+            status,
+            report["missing_guaranteed"],
+            stream_of(report, "1g")["unknown_ranges"],
+        )
+
+    def test_guaranteed_hole_further_back(self, tmp_path, audit):
+        """
+        An older hole in the guaranteed stream is missing.
+        """
+        log = write(tmp_path / "app.log", records("1g", [n for n in range(1, 41) if n != 24]))
 
         assert (1, 1) == (audit(log)[0], audit(log)[1]["missing_guaranteed"])
 

@@ -42,8 +42,6 @@ def load(log: hydra.Logger, change: Callable[[int], None]) -> list[int]:
             for _ in range(10):
                 method = log.error if counts[name] % 10 == 0 else log.info
                 method("placed", t=name, n=counts[name])
-                    "placed", t=name, n=counts[name]
-                )
                 counts[name] += 1
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]

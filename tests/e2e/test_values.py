@@ -120,7 +120,7 @@ VALUES = {
     "bytearray view": lambda: memoryview(bytearray(b"\xfe" * 9))[::2],
     "long text": lambda: "x" * 100_000_000,
     "long wide text": lambda: "\u20ac\ud800" * 5_000_000,
-    "long bytes": lambda: b"\xff" * 100_000_000,
+    "long bytes": lambda: b"\xff" * 20_000_000,
     "long list": lambda: list(range(2_000_000)),
     "long dict": lambda: {str(n): n for n in range(300_000)},
     "long key": lambda: {"k" * 10_000_000: 1},

@@ -29,8 +29,7 @@ def fork():
 # watchdog sleeps, for if a thread waits for the interpreter while C code forks, the
 # child's interpreter may never be free again, whatever it runs.
 BUSY = """
-import time, threading
-from hydra.engine import ENGINE
+import threading
 parent, gate, hangs = os.getpid(), threading.Event(), threading.Event()
 fd = os.open({path!r}, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 def sink(lines):
@@ -44,12 +43,21 @@ log.info("parent first")
 hangs.wait()
 for n in range(100):
     log.info(f"parent {{n}}")
-watchdog = ENGINE.run.watchdog
-watchdog.leave()
-while watchdog.running:
-    time.sleep(0.001)
 """
-IDLE = "gate = None\nlog.info('parent first')\nhydra.flush()\n"
+IDLE = """
+gate = None
+log.info("parent first")
+hydra.flush()
+"""
+ASLEEP = """
+import time
+from hydra.engine import ENGINE
+ENGINE.run.watchdog.leave()
+while ENGINE.run.watchdog.running or not (gate or ENGINE.run.services["app"].queue.idle):
+    time.sleep(0.001)
+# From being idle to being asleep it is a few bytecodes.
+time.sleep(0.02)
+"""
 ENDS = {
     "close": "hydra.close(); os._exit(0)",
     "the end of the interpreter": "sys.exit(0)",
@@ -59,7 +67,7 @@ ENDS = {
 def program(world: World, before: str) -> str:
     """Return how a program starts whose writer is idle or busy at the fork."""
     busy = BUSY.format(path=str(world.path), state=str(world.state))
-    return FORK + (busy if before == "busy" else IDLE)
+    return FORK + (busy if before == "busy" else IDLE) + ASLEEP
 
 
 @pytest.mark.parametrize("before", ["idle", "busy"])
@@ -124,6 +132,7 @@ hydra.configure(app="shop", level="debug", state_dir={str(world.state)!r}, desti
     {{"name": f"d{{n}}", "type": "file", "path": path}} for n, path in enumerate(paths)])
 log.info("parent")
 hydra.flush()
+import time; time.sleep(0.1)
 if not fork():
     log.info("child")
     assert log.tracked().info("child").wait(10).delivered

@@ -42,14 +42,14 @@ def _run(
     system: System,
     clock: FakeClock,
     destinations: Sequence[DestinationSettings],
-    queue: QueueSettings = QueueSettings(),
+    queue: QueueSettings | None = None,
 ) -> Run:
     settings = Settings(
         app="model",
         level=5,
         state_dir=f"{ROOT}/state",
         destinations=tuple(destinations),
-        queue=queue,
+        queue=queue or QueueSettings(),
         journal=JournalSettings(dir=f"{ROOT}/journal", segment=4096),
     )
     run = build(

@@ -162,7 +162,8 @@ def _findings(stream: StreamVerdict) -> Iterator[str]:
     if stream.held:
         yield f"held for replay {spell(stream.held)}"
     if stream.unknown:
-        yield f"unknown {spell(stream.unknown)} (in memory when the process died, or lost since)"
+        where = "in a call" if stream.name.endswith("g") else "in memory"
+        yield f"unknown {spell(stream.unknown)} ({where} when the process died, or lost since)"
     if stream.unknown_after is not None and not stream.name.endswith("c"):
         hint = "; give the journal directory to prove it" if stream.name.endswith("g") else ""
         yield f"unknown after {stream.unknown_after:,}{hint}"

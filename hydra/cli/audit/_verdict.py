@@ -8,6 +8,9 @@ for it. When in doubt the answer is never `complete`.
 Rule 3: without a close record the end of an ordinary stream cannot be known:
 records in memory died with the process. Numbers are taken before the record is
 queued, so that with several threads the last `TAIL` numbers may have holes too.
+Rule 4: a guaranteed record is in the journal before its call returns, but its number
+is taken a moment earlier. A thread that was killed in that moment leaves a hole,
+and was promised nothing: among the last `CALLS` numbers a hole proves no loss.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from ._intervals import IntervalSet, union
 Word = Literal["complete", "unclean", "incomplete"]
 TAIL: Final = 64
 """How many of the last numbers of a killed run's ordinary stream may have holes."""
+CALLS: Final = 16
+"""The same for the guaranteed stream: how many threads may have been inside of a call."""
 
 _RANK: Final[dict[Word, int]] = {"complete": 0, "unclean": 1, "incomplete": 2}
 
@@ -237,8 +242,9 @@ def _judge_stream(
     labels = [(("diverted", "journal"), facts.elsewhere), *sorted(exact.items())]
     bare, covered = cover(holes, labels, coarse)
     unknown = IntervalSet()
-    if not closed and name.endswith("r"):
-        unknown = bare.within(max(1, facts.seen.highest - TAIL + 1), top).minus(facts.written)
+    if not closed and not name.endswith("c"):
+        tail = TAIL if name.endswith("r") else CALLS
+        unknown = bare.within(max(1, facts.seen.highest - tail + 1), top).minus(facts.written)
     open_end = not closed and not (proven and name.endswith("g"))
     return StreamVerdict(
         name=name,
