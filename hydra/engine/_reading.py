@@ -114,4 +114,6 @@ def _journal(run: Run) -> JournalStats:
         failed=keeper.failed,
         degraded=keeper.degraded,
         poisoned=found.poisoned,
+        adoptions_failed=run.adoption_failures,
+        adoptions_refused=run.refusals.foreign + run.refusals.newer + run.refusals.unreadable,
     )

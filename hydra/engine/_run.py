@@ -256,6 +256,10 @@ class Run:
             system=self.system,
             refusals=self.refusals,
         ):
+            if self.closed:
+                # Whoever comes next finds them again.
+                recovered.release()
+                return
             try:
                 for name, lines in recovered.pending.items():
                     self.services[name].take_over(recovered.run, lines, recovered.scan.get(name))

@@ -79,6 +79,10 @@ class JournalStats(Struct, frozen=True, kw_only=True):
     """Records on an event loop that were spared it while it stalled."""
     poisoned: int = 0
     """Segments given up after a failed fdatasync."""
+    adoptions_failed: int = 0
+    """Takings-over from dead processes that failed; what they left stays for the next start."""
+    adoptions_refused: int = 0
+    """Files of others that were left alone: foreign, of a newer version, or unreadable."""
 
 
 class Stats(Struct, frozen=True, kw_only=True):

@@ -52,8 +52,9 @@ hydra.flush()
 ASLEEP = """
 import time
 from hydra.engine import ENGINE
-ENGINE.run.watchdog.leave()
 while ENGINE.run.watchdog.running or not (gate or ENGINE.run.services["app"].queue.idle):
+    # Each time: a writer that wakes up once more has the watchdog stay.
+    ENGINE.run.watchdog.leave()
     time.sleep(0.001)
 # From being idle to being asleep it is a few bytecodes.
 time.sleep(0.02)
