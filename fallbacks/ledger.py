@@ -173,8 +173,10 @@ class Drops:
 
     def _tally(self) -> Counter[tuple[str, str]]:
         self.fold()
-        # Read in this order, so that a report in between is at worst not seen yet.
         reported, ranges = self._reported, self._ranges
+        while reported is not self._reported:
+            # Between the two a report moved drops from the one to the other.
+            reported, ranges = self._reported, self._ranges
         return reported + _counted(r for rows in list(ranges.values()) for r in list(rows))
 
     def _fold(self) -> None:

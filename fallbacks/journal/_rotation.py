@@ -12,10 +12,11 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
-from ..files import is_private
+from ..files import is_private, unlink_if_there
 from ..position import Position
 from ..system import PRIVATE_DIRECTORY, System
 from ._names import SegmentName, safe_name, short_boot
@@ -202,6 +203,13 @@ class Rotation:
         path = os.path.join(self._directory, str(name))
         segment = create_segment(system, path, number, frame, capacity)
         self._segments[number] = segment
+        if self.closed:
+            # Closed while it was being made: whoever closed has not seen it.
+            with suppress(OSError):
+                unlink_if_there(system, path)
+            with suppress(OSError):
+                self.discard(segment)
+            raise OSError(errno.EBADF, "the journal is closed")
         self.unsynced_names = True
         return segment
 

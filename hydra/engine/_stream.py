@@ -119,20 +119,23 @@ class Stream:
         park = bool(full) and self.run.may_park()
         if full and not park:
             full = [writer for writer in full if not self.run.room(writer, self.full)]
+        # Decided before there is a number: from there on no loop with a condition may
+        # stand in this function. CPython 3.12 and 3.13 leave the jumps of such a loop
+        # out of the table of the `try`, and what a signal raises there escapes it.
+        parking = _with_place(full, len(body) + _ID_BYTES) if park else []
+        refused = _others(full, parking)
+        takers = _others(self.writers, full)
+        reason = PARK_FULL if park else QUEUE_FULL
         number, line = 0, b""
         steps: Iterator[Step] | None = None
         try:
             for number in self.numbers:
                 line = b'%b%b%d"}\n' % (body, self.prefix, number)
                 break
-            entry = self._entry(line, number, level) if tracked or (full and park) else None
-            parked = self._park(entry, full) if entry is not None and park else []
-            if not parked and not tracked:
-                # Refused: a receipt of its own would keep the line for as long as it is kept.
-                entry = None
-            refused = [w for w in full if all(w is not other for other, _ in parked)]
-            takers = [w for w in self.writers if all(w is not other for other in full)]
-            reason = PARK_FULL if park else QUEUE_FULL
+            # Where it is only refused there is none: it would keep the line for as long
+            # as the receipt is kept.
+            entry = self._entry(line, number, level) if tracked or parking else None
+            parked = [] if entry is None else _park(entry, parking)
             steps = iter(
                 _puts(takers, entry or line, len(line))
                 + _parks(parked)
@@ -165,9 +168,6 @@ class Stream:
         key = f"{self.run.id}.{self.label}-{number}".encode()
         size = len(self.writers)
         return Entry(line, key, self.label, number, level_name(level), size, self.tag)
-
-    def _park(self, entry: Entry, full: list[Writer]) -> list[tuple[Writer, Parked]]:
-        return [(w, Parked(entry)) for w in full if w.queue.can_park(len(entry.line))]
 
     def _drops(
         self,
@@ -289,6 +289,20 @@ def _puts(writers: tuple[Writer, ...] | list[Writer], item: bytes | Entry, size:
         else:
             steps.append((queue.entries.append, item))
     return steps
+
+
+def _with_place(writers: list[Writer], size: int) -> list[Writer]:
+    """Return those of *writers* that can park a line of *size* bytes."""
+    return [writer for writer in writers if writer.queue.can_park(size)]
+
+
+def _others(writers: Iterable[Writer], some: list[Writer]) -> list[Writer]:
+    """Return *writers* without *some* of them."""
+    return [writer for writer in writers if all(writer is not other for other in some)]
+
+
+def _park(entry: Entry, writers: list[Writer]) -> list[tuple[Writer, Parked]]:
+    return [(writer, Parked(entry)) for writer in writers]
 
 
 def _parks(parked: list[tuple[Writer, Parked]]) -> list[Step]:
