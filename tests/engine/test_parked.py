@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import hydra
-from hydra.engine import OwnReceipt
+from hydra.engine import ENGINE, OwnReceipt
 from hydra.queue._fifo import PARKED_BYTES, PARKED_LINES
 from tests.contract.kit import (
     PATIENCE,
@@ -200,6 +200,26 @@ def test_order_is_kept(run, log, sink):
 
     assert list(range(60)) == [each["n"] for each in sink.records if each["message"] == "placed"]
     assert {} == stats.drops
+
+
+def test_room_is_for_parked_lines_first(log, sink):
+    """Between the writer's taking and its letting in, a later call does not slip in between."""
+
+    async def main():
+        fill(log)
+        first = log.info("first")
+        queue = ENGINE.run.services["app"].queue
+        taken = queue.take(4)
+        second = log.info("second")
+        queue.put_back(taken)
+        sink.open()
+        await second
+        return [first.id, second.id]
+
+    ids = asyncio.run(main())
+    quiet()
+
+    assert ids == [each["id"] for each in sink.records[-2:]]
 
 
 @both_loops
