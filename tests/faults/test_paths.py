@@ -34,7 +34,7 @@ def dangling(path, tmp_path):
 
 def directory(path, tmp_path):
     """Put a directory there."""
-    path.mkdir()
+    path.mkdir(exist_ok=True)
 
 
 def device(path, tmp_path):
@@ -58,7 +58,7 @@ def clear(path, tmp_path):
     """Take away what was planted."""
     if path.parent.is_file():
         path.parent.unlink()
-        path.parent.mkdir()
+        path.parent.mkdir(exist_ok=True)
     elif path.is_dir() and not path.is_symlink():
         path.rmdir()
     else:
@@ -68,7 +68,7 @@ def clear(path, tmp_path):
 @pytest.fixture(params=["thread", "loop"])
 def configured(request, tmp_path):
     """Give a maker of the destination, with its path."""
-    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs").mkdir(exist_ok=True)
     path = tmp_path / "logs" / "app.log"
 
     def make():
