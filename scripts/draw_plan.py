@@ -22,6 +22,7 @@ _BLOCK: Final = re.compile(
 sys.path.insert(0, str(ROOT))
 
 from fallbacks import breaker, plan  # noqa: E402 - needs the path above.
+from scripts._page import update  # noqa: E402 - needs the path above.
 
 
 def draw_breaker() -> str:
@@ -84,15 +85,7 @@ def _mermaid(kind: str, lines: list[str]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Bring the page up to date, or say that it is not; return the exit status."""
-    before = PAGE.read_text(encoding="utf-8")
-    after = rendered(before)
-    if before == after:
-        return 0
-    if "--check" in arguments:
-        print(f"{PAGE.relative_to(ROOT)} is out of date: run scripts/draw_plan.py")
-        return 1
-    PAGE.write_text(after, encoding="utf-8")
-    return 0
+    return update(PAGE, rendered, arguments, root=ROOT, script="draw_plan")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from hydra.metrics import (  # noqa: E402 - needs the path above.
     TierStats,
     render,
 )
+from scripts._page import update  # noqa: E402 - needs the path above.
 
 CLASSES: Final = {
     found.__name__: found for found in (Stats, DestinationStats, TierStats, JournalStats)
@@ -138,15 +139,7 @@ def _markdown(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Bring the page up to date, or say that it is not; return the exit status."""
-    before = PAGE.read_text(encoding="utf-8")
-    after = rendered(before)
-    if before == after:
-        return 0
-    if "--check" in arguments:
-        print(f"{PAGE.relative_to(ROOT)} is out of date: run scripts/metric_tables.py")
-        return 1
-    PAGE.write_text(after, encoding="utf-8")
-    return 0
+    return update(PAGE, rendered, arguments, root=ROOT, script="metric_tables")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from hydra.config._options import TABLES, Option, defaults  # noqa: E402 - needs the path above.
 from hydra.config._presets import PRESETS  # noqa: E402 - needs the path above.
 from hydra.core.levels import level_name  # noqa: E402 - needs the path above.
+from scripts._page import update  # noqa: E402 - needs the path above.
 
 
 def table(name: str) -> str:
@@ -89,15 +90,7 @@ _WRITERS: Final = {
 
 def main(arguments: list[str]) -> int:
     """Bring the page up to date, or say that it is not; return the exit status."""
-    before = PAGE.read_text(encoding="utf-8")
-    after = rendered(before)
-    if before == after:
-        return 0
-    if "--check" in arguments:
-        print(f"{PAGE.relative_to(ROOT)} is out of date: run scripts/option_tables.py")
-        return 1
-    PAGE.write_text(after, encoding="utf-8")
-    return 0
+    return update(PAGE, rendered, arguments, root=ROOT, script="option_tables")
 
 
 if __name__ == "__main__":
