@@ -80,7 +80,6 @@ class StreamTier:
         self._ways: tuple[Way, ...] = ()
         self._own: int | None = None
         self._torn = False
-        self._writing = False
 
     def write(self, batch: Batch) -> Outcome:
         """
@@ -93,35 +92,11 @@ class StreamTier:
         pieces, data = render_lines(batch, self._render)
         if not data:
             return DELIVERED
-        self._writing = True
-        try:
-            written, error = self._push(data, self.timeout)
-            self._recover(error)
-        finally:
-            self._writing = False
+        written, error = self._push(data, self.timeout)
+        if error is not None and not isinstance(error, BlockingIOError):
+            # Start over next time: a terminal that hung up is dead for who holds it.
+            self.close()
         return judge(pieces, len(data), written, error)
-
-    def write_nowait(self, data: bytes) -> int:
-        """
-        Write *data* as far as there is room now; never wait.
-
-        Any thread may call it, also while `write` runs: when that is in the middle
-        of a line, nothing is written. What was begun and not finished is left torn,
-        and the next write starts with a newline, so give the whole line again.
-
-        Args:
-            data: One or more rendered lines.
-
-        Returns:
-            How many bytes were taken; 0 also for any error.
-        """
-        if self._writing and (self._torn or not self._is_known()):
-            return 0
-        written, error = self._push(data, 0.0)
-        if not self._writing:
-            # The descriptor of our own may be in the hands of `write` else.
-            self._recover(error)
-        return written
 
     def has_room(self) -> bool:
         """Return whether a write would be taken now, at least in part. Any thread may ask."""
@@ -166,11 +141,6 @@ class StreamTier:
         except OSError as failure:
             error = failure
         return max(0, done - lead), error
-
-    def _recover(self, error: OSError | None) -> None:
-        """Start over after *error*: a terminal that hung up is dead for who holds it."""
-        if error is not None and not isinstance(error, BlockingIOError):
-            self.close()
 
     def _put(self, data: bytes) -> int:
         """Write once, by the best way that the descriptor knows."""
@@ -222,12 +192,6 @@ class StreamTier:
         if not self._ways:
             self._ways = ways_for(facts)
         return 0 if self._ways[0] is Way.PLAIN else ATOMIC
-
-    def _is_known(self) -> bool:
-        try:
-            return _key(self._system.fstat(self._number)) == self._target
-        except OSError:
-            return False
 
     def __repr__(self) -> str:
         return f"<StreamTier {self.name} [fd {self._number}]>"

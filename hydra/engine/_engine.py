@@ -158,8 +158,8 @@ class Engine:
         """As `flush`, for a task."""
         deadline = None if timeout is None else monotonic() + timeout
         for run in self._runs():
-            if not run.recovered:
-                await wait_async(run.notify_recovered, _left(deadline))
+            if not run.recovery.over:
+                await wait_async(run.recovery.notify, _left(deadline))
         done = True
         for notify in self._barriers():
             done = await wait_async(notify, _left(deadline)) and done
@@ -179,8 +179,8 @@ class Engine:
         """As `close`, without blocking the loop while the writers drain."""
         deadline = monotonic() + timeout
         for run in [run for run in self._runs() if not run.closed]:
-            if not run.recovered:
-                await wait_async(run.notify_recovered, _left(deadline))
+            if not run.recovery.over:
+                await wait_async(run.recovery.notify, _left(deadline))
             run.begin_close()
             for service in run.services.values():
                 await wait_async(service.notify_closed, _left(deadline))
@@ -201,8 +201,8 @@ class Engine:
 
     def _wait_recovered(self, deadline: float | None) -> None:
         for run in self._runs():
-            if not run.recovered:
-                wait(run.notify_recovered, _left(deadline))
+            if not run.recovery.over:
+                wait(run.recovery.notify, _left(deadline))
 
     def _barriers(self) -> list[Callable[[Callable[[], object]], object]]:
         """Put a barrier into every queue; return for each how to be told that it was passed."""

@@ -104,6 +104,7 @@ def _journal(run: Run) -> JournalStats:
     if keeper.journal is None:
         return JournalStats(state=run.journal_state)
     found = keeper.journal.statistics()
+    refusals = run.recovery.refusals
     return JournalStats(
         state=run.journal_state,
         directory=keeper.journal.directory,
@@ -114,6 +115,6 @@ def _journal(run: Run) -> JournalStats:
         failed=keeper.failed,
         degraded=keeper.degraded,
         poisoned=found.poisoned,
-        adoptions_failed=run.adoption_failures,
-        adoptions_refused=run.refusals.foreign + run.refusals.newer + run.refusals.unreadable,
+        adoptions_failed=run.recovery.failures,
+        adoptions_refused=refusals.foreign + refusals.newer + refusals.unreadable,
     )

@@ -10,18 +10,17 @@ were doing at the fork is half done in there for ever.
 from __future__ import annotations
 
 import os
-from _thread import get_ident, start_new_thread
+from _thread import get_ident
 from collections import deque
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from fallbacks.journal import Refusals, adopt
-
 from ..core.ids import new_run
 from ..core.levels import ERROR
 from ._process import home
 from ._receipts import OwnReceipt, Receipt
+from ._recovery import Recovery
 from ._stream import DISK_WAIT, GuaranteedStream, Stream
 from ._waiting import running_loop, wait
 
@@ -96,11 +95,7 @@ class Run:
         self._awaited: deque[Callable[[], object]] = deque()
         self._streams: dict[tuple[tuple[str, ...], bool], Stream] = {}
         self._waiting: set[int] = set()
-        self.recovered = True
-        """Whether everything that dead runs left has been taken over."""
-        self._recovery_over: deque[Callable[[], object]] = deque()
-        self.adoption_failures = 0
-        self.refusals = Refusals()
+        self.recovery = Recovery(self)
 
     # -- routes
 
@@ -226,68 +221,13 @@ class Run:
         own = self.destinations[name].queue
         return self.settings.queue if own is None else own
 
-    # -- recovery
-
     def start(self, *, leftovers: bool) -> None:
         """Begin to serve: async sinks get their loop, *leftovers* of dead runs are taken over."""
         for service in self.services.values():
             service.on_closed = self._service_closed
             service.prepare()
         if leftovers:
-            self.recovered = False
-            try:
-                start_new_thread(self._recover_on_thread, ())
-            except RuntimeError:
-                # Without threads, the next start will find them again.
-                self.recovered = True
-
-    def recover(self) -> None:
-        """Take over what dead runs left: held lines as they are, journals line by line."""
-        for service in self.services.values():
-            service.adopt()
-        directory = self.journal_directory
-        if directory is None:
-            return
-        names = [name for name, service in self.services.items() if service.writer.store]
-        for recovered in adopt(
-            directory,
-            app=self.settings.app,
-            destinations=names,
-            system=self.system,
-            refusals=self.refusals,
-        ):
-            if self.closed:
-                # Whoever comes next finds them again.
-                recovered.release()
-                return
-            try:
-                for name, lines in recovered.pending.items():
-                    self.services[name].take_over(recovered.run, lines, recovered.scan.get(name))
-            except OSError:
-                # Nothing is lost: the journal stays for the next start.
-                self.adoption_failures += 1
-                recovered.release()
-            else:
-                recovered.finish()
-
-    def _recover_on_thread(self) -> None:
-        try:
-            self.recover()
-        except Exception:
-            self.adoption_failures += 1
-        finally:
-            self.recovered = True
-            if self.gone:
-                # Closed meanwhile: what has been opened since is nobody's otherwise.
-                self._close_own()
-            while self._recovery_over:
-                self._recovery_over.popleft()()
-
-    def notify_recovered(self, wake: Callable[[], object]) -> None:
-        """Have *wake* called when the recovery is over; at once when it is."""
-        self._recovery_over.append(wake)
-        if self.recovered:
-            wake()
+            self.recovery.start()
 
     # -- the end
 
@@ -343,11 +283,16 @@ class Run:
             except OSError:
                 """It is not empty, or not there: both are fine."""
         self.gone = True
-        if self.recovered:
-            # The recovery may have ended just now, and have opened files in doing so.
+        if self.recovery.over:
+            # It may have ended just now, and have opened files in doing so.
             self._close_own()
         while self._awaited:
             self._awaited.popleft()()
+
+    def recovery_over(self) -> None:
+        """Let go of what the recovery has opened, if the run is gone."""
+        if self.gone:
+            self._close_own()
 
     def _close_own(self) -> None:
         for service in self.services.values():

@@ -76,7 +76,7 @@ def _start_until_killed(world, n, *, after):
         try:
             system = Mortal(n, after=after)
             run = build(_settings(world), system=system, threaded=False)
-            run.recover()
+            run.recovery.take_over()
             for service in run.services.values():
                 service.chain.ticket.acquire()
                 service._drain(service.chain.sync_tiers, patient=True)
@@ -221,7 +221,7 @@ def test_replay_looks_behind_the_start_of_the_dead_run_only(tmp_path):
             return super().pread(fd, n, offset)
 
     run = build(_settings(world), system=Watched(), threaded=False)
-    run.recover()
+    run.recovery.take_over()
     service = run.services["app"]
     service.chain.ticket.acquire()
     service._drain(service.chain.sync_tiers, patient=True)

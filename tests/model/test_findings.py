@@ -108,7 +108,7 @@ def test_error_left_in_the_journal_outlives_the_other_destination(
     _close(run)
     fs.heal()
     heir = _run(fs.process(2), clock, both)
-    heir.recover()
+    heir.recovery.take_over()
     _drain(heir, clock)
 
     assert [1, 1] == [fs.read(f"{ROOT}/{n}.log").count(b'"seq":1') for n in ("one", "two")]

@@ -326,7 +326,7 @@ class World:
         process.run = self._build(process, settings)
         self.processes.append(process)
         with self._mortal(process):
-            process.run.recover()
+            process.run.recovery.take_over()
         return process
 
     def configure(self, process: Process) -> None:
@@ -336,7 +336,7 @@ class World:
             process.run = self._build(process, self._settings(self.random, process))
             process.retired.append(old)
             self._close_run(old)
-            process.run.recover()
+            process.run.recovery.take_over()
 
     def close(self, process: Process) -> None:
         """End a process cleanly."""

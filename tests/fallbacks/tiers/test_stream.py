@@ -285,10 +285,8 @@ def test_closed_descriptor_is_retryable(pipe, tier_on):
     tier.write(Batch([b"one\n"]))
     os.close(spare)
     outcome = tier.write(Batch([b"two\n"]))
-    bytes_taken = tier.write_nowait(b"two\n")
 
     assert errno.EBADF == outcome.error.errno
-    assert 0 == bytes_taken
 
 
 def test_descriptor_put_elsewhere_is_followed(pipe, tier_on, tmp_path):
@@ -536,95 +534,6 @@ def test_write_that_takes_nothing_is_an_error(tier_on, tmp_path):
         outcome = tier_on(file.fileno(), system=Nothing()).write(Batch([b"one\n"]))
 
     assert errno.EIO == outcome.error.errno
-
-
-def test_nowait_writes_what_there_is_room_for(pipe, tier_on):
-    """
-    One attempt on the call path: all of it, or as far as it goes, never a wait.
-    """
-    system = Waiting()
-    tier = tier_on(pipe[1], system=system, clock=system.clock)
-    first = tier.write_nowait(b"one\n")
-    long = tier.write_nowait(b"y" * 200_000 + b"\n")
-    full = tier.write_nowait(b"two\n")
-    data = drain(pipe[0])
-    after = tier.write_nowait(b"two\n")
-
-    assert (4, 0, 4) == (first, full, after)
-    assert len(data) == 4 + long
-    assert 0 == system.waits
-    assert b"\ntwo\n" == drain(pipe[0])
-
-
-def test_nowait_stays_out_of_a_line_that_is_being_written(pipe, tier_on):
-    """
-    While the writer is within a line, another thread's ERROR is not put into it.
-    """
-    during = []
-    system = Waiting(lambda: during.append((tier.write_nowait(b"e\n"), os.read(pipe[0], 1 << 16))))
-    tier = tier_on(pipe[1], system=system, clock=system.clock)
-    outcome = tier.write(Batch([b"y" * 100_000 + b"\n"]))
-    rest = drain(pipe[0])
-
-    assert DELIVERED is outcome
-    assert [0] == [count for count, _ in during]
-    assert b"y" * 100_000 + b"\n" == during[0][1] + rest
-
-
-def test_nowait_leaves_a_new_descriptor_to_the_writer(pipe, tier_on, tmp_path):
-    """
-    While the writer is at work, only the writer turns to what the number leads to now.
-    """
-    number = os.dup(pipe[1])
-    counts = []
-
-    def swap():
-        with (tmp_path / "out").open("wb") as file:
-            os.dup2(file.fileno(), number)
-        counts.append(tier.write_nowait(b"e\n"))
-        os.close(number)
-        counts.append(tier.write_nowait(b"e\n"))
-
-    system = Waiting(swap, ready=False)
-    tier = tier_on(number, system=system, clock=system.clock)
-    tier.write(Batch(LINES))
-
-    assert [0, 0] == counts
-    assert b"" == (tmp_path / "out").read_bytes()
-
-
-def test_error_on_the_call_path_leaves_the_writer_its_descriptor(pipe, tier_on, monkeypatch):
-    """
-    While the writer is at work nobody closes what it writes to.
-    """
-    only(monkeypatch, Way.REOPEN)
-    seen = []
-
-    def fail():
-        own = tier._own
-        with monkeypatch.context() as patch:
-            patch.setattr(tier, "_put", lambda data: (_ for _ in ()).throw(OSError(5, "no")))
-            seen.append(tier.write_nowait(b"e\n"))
-        seen.append(own == tier._own)
-
-    system = Waiting(fail, ready=False)
-    tier = tier_on(pipe[1], system=system, clock=system.clock)
-    tier.write(Batch(LINES))
-
-    assert [0, True] == seen
-
-
-def test_error_on_the_call_path_starts_over_when_idle(terminal, tier_on, monkeypatch):
-    """
-    When nobody writes, a failed attempt lets go of the descriptor of our own.
-    """
-    tier = tier_on(terminal[1])
-    tier.write(Batch([b"one\n"]))
-    monkeypatch.setattr(tier, "_put", lambda data: (_ for _ in ()).throw(OSError(5, "no")))
-    taken = tier.write_nowait(b"e\n")
-
-    assert 0 == taken
-    assert tier._own is None
 
 
 def test_closed_in_the_middle_of_a_write(pipe, tier_on):
