@@ -12,13 +12,16 @@ from .batch import Batch
 from .breaker import Breaker
 from .chain import Chain
 from .clock import SYSTEM_CLOCK, Clock, SystemClock
+from .delivery import Delivery
 from .held import Chunk, HeldStore
 from .ledger import Balance, Drops, Range, Report
 from .meter import Meter
 from .outcomes import DELIVERED, Delivered, Outcome, Partial, Permanent, Retryable, Unknown
-from .plan import Delivery, Health, Plan, Strategy
+from .plan import Health, Plan
 from .position import Position
 from .retry import Retry
+from .score import Score
+from .strategy import Rule, Strategy
 from .system import SYSTEM, System
 from .ticket import Ticket
 from .tier import AsyncTier, Kind, SyncTier, Tier
@@ -50,6 +53,8 @@ __all__ = [
     "Report",
     "Retry",
     "Retryable",
+    "Rule",
+    "Score",
     "Strategy",
     "SyncTier",
     "System",

@@ -23,8 +23,9 @@ import anyio.lowlevel
 
 from .batch import Batch
 from .chain import Chain, call_on_thread, part
+from .delivery import Delivery
 from .outcomes import Outcome, Unknown, outcome_of, outcome_of_error
-from .plan import Delivery, Try, Wait
+from .steps import Try, Wait
 from .tier import AsyncTier, Tier, is_async
 
 if TYPE_CHECKING:

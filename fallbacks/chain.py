@@ -13,10 +13,11 @@ from __future__ import annotations
 import math
 from _thread import start_new_thread
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .batch import Batch
 from .clock import SYSTEM_CLOCK, Clock
+from .delivery import Delivery
 from .meter import Meter
 from .outcomes import (
     Delivered,
@@ -27,10 +28,12 @@ from .outcomes import (
     outcome_of_error,
     taken_of,
 )
-from .plan import Delivery, Health, Plan, Strategy, Try, Wait
+from .plan import Health, Plan
 from .retry import Retry
+from .steps import Try, Wait
+from .strategy import Strategy, rule_of
 from .ticket import Ticket
-from .tier import SyncTier, Tier, is_async
+from .tier import Kind, SyncTier, Tier, is_async
 
 
 class Chain:
@@ -40,14 +43,21 @@ class Chain:
     Args:
         tiers: Sync and async tiers, the preferred one first.
         seconds: How long one attempt on a tier may take.
-        strategy: How the tiers are used.
+        strategy: How the tiers are used; `switch` changes it.
+        quorum: For `Strategy.QUORUM`, how many copies make a line safe; None: more
+            than half of them.
         retry: Attempts and back-off.
         primaries: How many tiers at the front stand for the destination itself
             (a file tier and its twin are two); held lines are replayed to these.
+        copies: Indices of the tiers of each copy, those of the destination itself
+            first. None: the primaries, then each other final tier by itself.
+        repairs: By number of a copy, the index of the holding tier that keeps what
+            this copy missed while others took it. It serves for nothing else.
         clock: Monotonic time for deadlines.
 
     Raises:
-        ValueError: If there are no tiers, or *primaries* is not a number of them.
+        ValueError: If there are no tiers, *primaries* is not a number of them, or
+            the strategy does not fit the tiers.
     """
 
     def __init__(
@@ -56,8 +66,11 @@ class Chain:
         *,
         seconds: float = 5.0,
         strategy: Strategy = Strategy.FAILOVER,
+        quorum: int | None = None,
         retry: Retry | None = None,
         primaries: int = 1,
+        copies: Sequence[Sequence[int]] | None = None,
+        repairs: Mapping[int, int] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not tiers:
@@ -66,7 +79,12 @@ class Chain:
             raise ValueError(f"primaries must be 1 to {len(tiers)}, not {primaries}")
         self.tiers = tuple(tiers)
         self.primaries = tuple(range(primaries))
-        self.plan = Plan([Health(tier.kind, seconds) for tier in tiers], strategy, retry or Retry())
+        self.repairs = dict(repairs or {})
+        """By number of a copy, the index of the tier that keeps what the copy missed."""
+        self.copies = tuple(map(tuple, copies)) if copies is not None else self._copies()
+        """The indices of the tiers of each copy."""
+        self.plan = Plan(self._healths(seconds), retry=retry or Retry())
+        self.switch(strategy, quorum)
         self.meters = [Meter() for _ in tiers]
         self.ticket = Ticket()
         self.clock = clock
@@ -77,6 +95,51 @@ class Chain:
         self.on_late: Callable[[int, Batch, Outcome], object] = lambda *_: None
         """Told by `absorb` of each late answer: the tier, what it was given, what it said."""
         self._late: deque[tuple[int, Batch, Outcome]] = deque()
+
+    def _copies(self) -> tuple[tuple[int, ...], ...]:
+        kept = {*self.primaries, *self.repairs.values()}
+        others = [
+            (index,)
+            for index, tier in enumerate(self.tiers)
+            if index not in kept and tier.kind is Kind.FINAL
+        ]
+        return (self.primaries, *others)
+
+    def _healths(self, seconds: float) -> list[Health]:
+        healths = [Health(tier.kind, seconds) for tier in self.tiers]
+        for copy, tiers in enumerate(self.copies):
+            for index in tiers:
+                healths[index].copy = copy
+        for copy, index in self.repairs.items():
+            healths[index].copy, healths[index].kind = copy, Kind.REPAIR
+        return healths
+
+    def switch(self, strategy: Strategy, quorum: int | None = None) -> None:
+        """
+        Use the tiers by another strategy, from the next batch on.
+
+        Any thread may call this at any time. A batch that is under way ends as it
+        began, unless no tier makes it safe: then it goes on by the new strategy.
+        What is held or kept for a copy stays, and finds its way as before.
+
+        Args:
+            strategy: The strategy.
+            quorum: See the class.
+
+        Raises:
+            ValueError: If the strategy does not fit the tiers; nothing changes then.
+        """
+        holding = any(health.kind is Kind.HOLDING for health in self.plan.tiers)
+        rule = rule_of(strategy, quorum, copies=len(self.copies), holding=holding)
+        # One assignment, of an object that never changes: nobody sees half of it.
+        self.plan.rule = rule
+
+    @property
+    def homes(self) -> tuple[int, ...]:
+        """Indices of the tiers that held lines go back to."""
+        if not self.plan.rule.shares:
+            return self.primaries
+        return tuple(index for copy in self.copies for index in copy)
 
     def run(
         self,
@@ -171,7 +234,7 @@ class Chain:
             tier = delivery.trying
             now = self.clock.monotonic()
             if tier is not None:
-                self.measure(tier, Unknown(error), len(delivery.left), now - self.began)
+                self.measure(tier, Unknown(error), delivery.size, now - self.began)
             delivery.expire(error, now)
         return True
 
@@ -186,9 +249,9 @@ class Chain:
             meter.fail(None if isinstance(rest, Delivered) else rest.error)
 
     def healthy(self) -> bool:
-        """Return whether a primary may be tried now."""
+        """Return whether a tier that held lines go back to may be tried now."""
         now = self.clock.monotonic()
-        return any(self.plan.available(tier, now) for tier in self.primaries)
+        return any(self.plan.available(tier, now) for tier in self.homes)
 
 
 def attempt(tier: Tier, batch: Batch) -> Outcome:

@@ -24,6 +24,9 @@ class Kind(Enum):
     HOLDING = "holding"
     """Taken lines are kept for replay to the primary: a fallback file, a spool."""
 
+    REPAIR = "repair"
+    """Taken lines are kept for the one copy that missed them; other copies have them."""
+
 
 @runtime_checkable
 class SyncTier(Protocol):
@@ -31,7 +34,7 @@ class SyncTier(Protocol):
     A tier whose `write` runs on a thread and may block up to its deadline.
 
     `name` labels it in statistics and receipts; `kind` says whether taken lines
-    are delivered or held.
+    are delivered or held. That a holding one serves for repair is said to the chain.
     """
 
     @property

@@ -21,7 +21,7 @@ _BLOCK: Final = re.compile(
 
 sys.path.insert(0, str(ROOT))
 
-from fallbacks import breaker, plan  # noqa: E402 - needs the path above.
+from fallbacks import breaker, moves, strategy  # noqa: E402 - needs the path above.
 from scripts._page import update  # noqa: E402 - needs the path above.
 
 
@@ -33,37 +33,65 @@ def draw_breaker() -> str:
     return _mermaid("stateDiagram-v2", lines)
 
 
-def draw_plan() -> str:
-    """Return what the plan does after each answer, one picture for all strategies."""
+def draw_routes() -> str:
+    """Return the order in which each strategy asks the tiers."""
     lines = []
-    for strategy in plan.Strategy:
-        lines.append(f"    {strategy.value}([{strategy.value}: a tier answers])")
-        for answer in plan.Answer:
-            place = f"{strategy.value}_{answer.value}"
-            lines.append(f"    {strategy.value} --> {place}{{{answer.value}}}")
-            more = plan.MOVES[strategy, answer, True]
-            none = plan.MOVES[strategy, answer, False]
+    for each, legs in strategy.ROUTES.items():
+        ways = [f"{each.value}_{leg.name.lower()}[{leg.value}]" for leg in legs]
+        lines.append(f"    {' --> '.join([f'{each.value}([{each.value}])', *ways])}")
+    return _mermaid("flowchart LR", lines)
+
+
+def draw_plan() -> str:
+    """Return what the plan does after each answer; strategies that do the same share a picture."""
+    lines = []
+    for group in _groups():
+        root = group[0].value
+        names = ", ".join(each.value for each in group)
+        lines.append(f"    {root}([{names}: a tier answers])")
+        for answer in moves.Answer:
+            place = f"{root}_{answer.name.lower()}"
+            lines.append(f"    {root} --> {place}{{{answer.value}}}")
+            more = moves.MOVES[group[0], answer, True]
+            none = moves.MOVES[group[0], answer, False]
             if more is none:
-                lines.append(f"    {place} --> {more.value}")
+                lines.append(f"    {place} --> {root}_{more.value}[{more.value}]")
             else:
                 lines += [
-                    f"    {place} -- attempts left --> {more.value}",
-                    f"    {place} -- no attempts left --> {none.value}",
+                    f"    {place} -- attempts left --> {root}_{more.value}[{more.value}]",
+                    f"    {place} -- no attempts left --> {root}_{none.value}[{none.value}]",
                 ]
     return _mermaid("flowchart LR", lines)
 
 
 def tabulate_plan() -> str:
-    """Return the same as a table."""
-    rows = ["| strategy | answer | attempts left | move |", "|---|---|---|---|"]
-    for (strategy, answer, more), move in plan.MOVES.items():
-        words = "yes" if more else "no"
-        rows.append(f"| {strategy.value} | {answer.value} | {words} | {move.value} |")
+    """Return the same as a table, a column for each strategy."""
+    names = [each.value for each in strategy.Strategy]
+    rows = [
+        f"| answer | attempts left | {' | '.join(names)} |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for answer in moves.Answer:
+        for more in (True, False):
+            found = [moves.MOVES[each, answer, more].value for each in strategy.Strategy]
+            rows.append(f"| {answer.value} | {'yes' if more else 'no'} | {' | '.join(found)} |")
     return "\n".join(rows)
+
+
+def _groups() -> list[list[strategy.Strategy]]:
+    """Return the strategies, those with the same rows together."""
+    groups: dict[tuple[object, ...], list[strategy.Strategy]] = {}
+    for each in strategy.Strategy:
+        rows = tuple(
+            moves.MOVES[each, answer, more] for answer in moves.Answer for more in (True, False)
+        )
+        groups.setdefault(rows, []).append(each)
+    return list(groups.values())
 
 
 PICTURES: Final[Mapping[str, Callable[[], str]]] = {
     "breaker": draw_breaker,
+    "routes": draw_routes,
     "plan": draw_plan,
     "plan as a table": tabulate_plan,
 }

@@ -23,8 +23,8 @@ from ..queue import Barrier, Entry, Fate, State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fallbacks.delivery import Delivery
     from fallbacks.held import Chunk
-    from fallbacks.plan import Delivery
 
     from ..queue._fifo import Item
 

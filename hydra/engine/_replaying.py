@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
+    from fallbacks.delivery import Delivery
     from fallbacks.held import Chunk, HeldStore
-    from fallbacks.plan import Delivery
 
     from ..queue import Fifo
 

@@ -11,11 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallbacks import Batch, Chain, Delivered, Partial, Permanent, Retry, Retryable, Unknown, aio
+from fallbacks import (
+    Batch,
+    Chain,
+    Delivered,
+    Kind,
+    Partial,
+    Permanent,
+    Retry,
+    Retryable,
+    Strategy,
+    Unknown,
+    aio,
+)
 from fallbacks import chain as chains
 from fallbacks.breaker import State
+from fallbacks.delivery import Delivery
 from fallbacks.outcomes import DELIVERED, Outcome
-from fallbacks.plan import Delivery, Settled
+from fallbacks.steps import Settled
 from fallbacks.testing import HANG, FakeClock, FaultyAsyncTier, FaultyTier, Hang
 
 pytestmark = pytest.mark.unit
@@ -627,6 +640,8 @@ def _report(chain: Chain, delivery: Delivery) -> list[object]:
     return [
         [(s.tier, list(s.indices), s.suspect) for s in delivery.settled],
         list(delivery.left),
+        {copy: list(lines) for copy, lines in delivery.missed.items()},
+        dict(delivery.had),
         (delivery.suspect, delivery.refused, delivery.trying),
         [(m.attempts, m.failed, m.taken, repr(m.last_error)) for m in chain.meters],
         [(h.busy, h.breaker.state, h.breaker.opened) for h in chain.plan.tiers],
@@ -640,19 +655,28 @@ def _report(chain: Chain, delivery: Delivery) -> list[object]:
 @settings(max_examples=60, deadline=None)
 @given(
     scripts=st.lists(st.lists(STEPS, max_size=5), min_size=1, max_size=3),
+    stores=st.lists(st.lists(STEPS, max_size=3), min_size=3, max_size=3),
+    strategy=st.sampled_from(Strategy),
     patient=st.booleans(),
 )
-def test_both_drivers_behave_the_same(scripts: list[list[object]], patient: bool) -> None:
+def test_both_drivers_behave_the_same(
+    scripts: list[list[object]], stores: list[list[object]], strategy: Strategy, patient: bool
+) -> None:
     """
-    The same answers give the same report: on a thread, under asyncio and under trio.
+    The same answers give the same report by every strategy: on a thread, under asyncio and trio.
     """
+    # The destination and one more copy at least, a holding tier, and two repair stores.
+    finals = [*scripts, *[[]] * (2 - len(scripts))]
 
     def chain_of(kind: type[FaultyTier | FaultyAsyncTier]) -> Chain:
-        for script in scripts:
+        for script in scripts + stores:
             for step in script:
                 if isinstance(step, BaseException):
                     step.__traceback__ = None
-        return Chain([kind(script) for script in scripts], clock=FakeClock(), retry=FIXED)
+        tiers = [kind(script) for script in finals]
+        tiers += [kind(script, kind=Kind.HOLDING) for script in stores]
+        repairs = {0: len(finals) + 1, 1: len(finals) + 2}
+        return Chain(tiers, strategy=strategy, repairs=repairs, clock=FakeClock(), retry=FIXED)
 
     chain = chain_of(FaultyTier)
     chain.ticket.acquire()

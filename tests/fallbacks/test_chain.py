@@ -13,7 +13,7 @@ from fallbacks import chain as chains
 from fallbacks.breaker import State
 from fallbacks.chain import attempt, call_on_thread, part
 from fallbacks.outcomes import DELIVERED, Outcome
-from fallbacks.plan import Settled, Try
+from fallbacks.steps import Settled, Try
 from fallbacks.testing import FakeClock, FaultyAsyncTier, FaultyTier
 
 pytestmark = pytest.mark.unit

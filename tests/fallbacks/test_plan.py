@@ -21,8 +21,10 @@ from fallbacks import (
     Unknown,
 )
 from fallbacks.breaker import State
+from fallbacks.delivery import Delivery
+from fallbacks.moves import MOVES, Answer
 from fallbacks.outcomes import Outcome
-from fallbacks.plan import DONE, GIVE_UP, MOVES, Answer, Delivery, Hold, Settled, Step, Try, Wait
+from fallbacks.steps import DONE, GIVE_UP, Hold, Settled, Step, Try, Wait
 
 pytestmark = pytest.mark.unit
 
@@ -214,7 +216,7 @@ def test_partial_answer_that_takes_nothing_settles_nothing() -> None:
     delivery.step(0.0)
     delivery.feed(Partial([], Permanent()), 0.0)
 
-    assert ([], [0, 1]) == (delivery.settled, delivery.left)
+    assert ([], [0, 1]) == (delivery.settled, list(delivery.left))
 
 
 def test_patient_delivery_begins_another_round() -> None:

@@ -1,0 +1,266 @@
+"""
+A delivery: the way of one batch through a chain, decided without doing any I/O.
+
+Rule 1: outcomes go in, steps come out; see `plan`.
+Rule 2: a line leaves a delivery settled by one tier, or not at all: by the one
+that made it safe by the rule of the strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from .moves import MOVES, Answer, Move
+from .outcomes import Delivered, Outcome, Partial, Permanent, Retryable, Unknown
+from .spread import Spread, without
+from .steps import DONE, GIVE_UP, Hold, Settled, Step, Try, Wait
+from .tier import Kind
+
+if TYPE_CHECKING:
+    from .plan import Health, Plan
+    from .strategy import Rule
+
+
+class Delivery:
+    """
+    The way of one batch through the chain. Ask `step`, do it, `feed` the answer.
+
+    `settled` tells which tier took what so far; `left` the indices not settled;
+    `trying` the tier that owes an answer, if any; `refused` whether a tier has said
+    that it will never take them; `suspect` whether one may have them unannounced.
+    """
+
+    __slots__ = (
+        "_again_at", "_allowed", "_attempts", "_began", "_cursor", "_doubts", "_given",
+        "_missed", "_own", "_plan", "_rounds", "_route", "_rule", "_spread",
+        "left", "patient", "refused", "settled", "suspect", "trying",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: Plan,
+        size: int,
+        tiers: tuple[int, ...],
+        patient: bool,
+        rule: Rule | None,
+        had: Mapping[int, int],
+    ) -> None:
+        self._plan = plan
+        self._allowed = tiers
+        self._own = rule
+        self.patient = patient
+        self.left: Sequence[int] = range(size)
+        self.settled: list[Settled] = []
+        self.suspect = False
+        self.refused = False
+        self._cursor = 0
+        self._attempts = 0
+        self._rounds = 0
+        self._again_at = 0.0
+        self._began = 0.0
+        self._given: Sequence[int] = ()
+        self._doubts = 0
+        self._missed: dict[int, Sequence[int]] = {}
+        self.trying: int | None = None
+        self._spread: Spread | None = None
+        self._follow(plan.rule if rule is None else rule, had)
+
+    def restrict(self, tiers: Sequence[int], *, patient: bool) -> None:
+        """From now on use only *tiers*, beginning with the first that may be tried."""
+        self._allowed = tuple(tiers)
+        self._route = self._plan.route(self._rule.strategy, self._allowed)
+        self.patient = patient
+        self._cursor = self._attempts = 0
+        self._again_at = 0.0
+
+    def hasten(self) -> None:
+        """Skip the back-off that is running, if any."""
+        self._again_at = 0.0
+
+    @property
+    def size(self) -> int:
+        """How many lines the last `Try` was about."""
+        return len(self._given)
+
+    @property
+    def missed(self) -> dict[int, Sequence[int]]:
+        """By copy, the lines that are safe elsewhere and neither there nor kept for it."""
+        spread, found = self._spread, dict(self._missed)
+        if spread is None:
+            return found
+        for copy in range(self._plan.copies):
+            lines = spread.missed(copy, self.left)
+            if lines:
+                found[copy] = [*found.get(copy, ()), *lines]
+        return found
+
+    @property
+    def had(self) -> Mapping[int, int]:
+        """By line, the copies that have it, as bits; where one copy does not make it safe."""
+        return {} if self._spread is None else self._spread.had
+
+    def step(self, now: float) -> Step:
+        """Return what to do at *now*."""
+        if not self.left and self._spread is None:
+            return DONE
+        if self._again_at > now:
+            return Wait(self._again_at - now)
+        plan = self._plan
+        while self._cursor < len(self._route):
+            tier = self._route[self._cursor]
+            health = plan.tiers[tier]
+            given = self._offered(health)
+            if given and plan.available(tier, now):
+                health.breaker.begin(now)
+                self._given, self._began = given, now
+                self.trying = tier
+                make = Try if health.kind is Kind.FINAL else Hold
+                return make(tier, given, health.seconds, self._suspected(health))
+            self._cursor += 1
+            self._attempts = 0
+        if not self.left:
+            return DONE
+        if not self.patient:
+            return GIVE_UP
+        self._rounds += 1
+        self._cursor = self._attempts = 0
+        if self._own is None and plan.rule != self._rule:
+            # No tier has made them safe under the rule it began with; here is another one.
+            self._missed = self.missed
+            self._follow(plan.rule, self.had)
+        pause = max(plan.retry.delay(self._rounds), self._rest(now))
+        self._again_at = now + pause
+        return Wait(pause)
+
+    def feed(self, outcome: Outcome, now: float) -> None:
+        """Take in the answer to the last `Try`, at *now*."""
+        tier = self.trying
+        if tier is None:
+            raise RuntimeError("feed() without a step to answer")
+        self.trying = None
+        health = self._plan.tiers[tier]
+        taken, rest = _divide(self._given, outcome)
+        if taken:
+            self._credit(tier, taken)
+        answer = _answer(rest, progress=bool(taken))
+        failed = answer in _FAILURES
+        health.score.note(now - self._began, now, failed=failed)
+        self._attempts += 1
+        if failed:
+            health.breaker.failed(now)
+        elif answer is not Answer.PERMANENT:
+            # A tier that takes a few lines at a time is slow, not broken.
+            health.breaker.succeeded()
+            self._attempts = 0
+        again = self.patient and self._attempts < self._plan.retry.attempts
+        move = MOVES[self._rule.strategy, answer, again and self._plan.available(tier, now)]
+        if move is Move.AGAIN:
+            after = rest.after if isinstance(rest, Retryable) else None
+            self._again_at = now + self._plan.retry.delay(self._attempts, after)
+        elif move is not Move.SETTLE:
+            if move is Move.SUSPECT:
+                self.suspect = True
+                self._doubts |= 0 if health.copy is None else 1 << health.copy
+            self.refused = self.refused or answer is Answer.PERMANENT
+            self._cursor += 1
+            self._attempts = 0
+
+    def expire(self, error: BaseException | str, now: float) -> None:
+        """The last `Try` was abandoned at *now*: its answer is unknown, its tier busy."""
+        if self.trying is not None:
+            self._plan.abandoned(self.trying)
+            self.feed(Unknown(error), now)
+
+    def _follow(self, rule: Rule, had: Mapping[int, int]) -> None:
+        """Go on by *rule* with the lines that are left; *had* says which copies have them."""
+        plan = self._plan
+        self._rule = rule
+        self._route = plan.route(rule.strategy, self._allowed)
+        spread = Spread(self.left, plan.copies, rule.needed, had) if rule.spreads else None
+        for tier, health in enumerate(plan.tiers) if had else ():
+            if health.kind is Kind.FINAL and health.copy is not None:
+                # What copies have from before may make lines safe at once.
+                safe = [
+                    line
+                    for line in self.left
+                    if had.get(line, 0) >> health.copy & 1 and had[line].bit_count() >= rule.needed
+                ]
+                if safe:
+                    self._settle(tier, safe, suspect=False)
+        self._spread = spread
+
+    def _offered(self, health: Health) -> Sequence[int]:
+        """Return the lines that a tier is to get."""
+        spread = self._spread
+        if spread is None or health.copy is None:
+            return self.left
+        if health.kind is Kind.REPAIR:
+            return spread.missed(health.copy, self.left)
+        return spread.lacking(health.copy)
+
+    def _suspected(self, health: Health) -> bool:
+        """Return whether the tier, or whoever gets its lines, may have them already."""
+        if self._spread is None or health.copy is None:
+            return self.suspect
+        return bool(self._doubts >> health.copy & 1)
+
+    def _credit(self, tier: int, taken: Sequence[int]) -> None:
+        """Note that *tier* has *taken*."""
+        health, spread = self._plan.tiers[tier], self._spread
+        suspect = self._suspected(health)
+        if spread is None:
+            self._settle(tier, taken, suspect=suspect)
+        elif health.copy is None:
+            self._settle(tier, taken, suspect=suspect)
+            spread.hold(taken)
+        elif health.kind is Kind.REPAIR:
+            spread.settle(health.copy, taken)
+        else:
+            safe = spread.credit(health.copy, taken, self.left)
+            if safe:
+                self._settle(tier, safe, suspect=suspect)
+
+    def _settle(self, tier: int, lines: Sequence[int], *, suspect: bool) -> None:
+        settled = [*self.settled, Settled(tier, lines, suspect)]
+        left = without(self.left, lines)
+        # Both at once: a signal handler that raises finds no line in neither.
+        self.settled, self.left = settled, left
+
+    def _rest(self, now: float) -> float:
+        """Return the seconds until the first tier may be tried again."""
+        waits = [
+            self._plan.tiers[tier].breaker.wait(now)
+            for tier in self._route
+            if not self._plan.tiers[tier].busy and self._offered(self._plan.tiers[tier])
+        ]
+        return min(waits, default=0.0)
+
+
+def _divide(
+    given: Sequence[int], outcome: Outcome
+) -> tuple[Sequence[int], Retryable | Permanent | Unknown | None]:
+    """Return which of the lines *given* were taken, and what holds for the others, if any."""
+    match outcome:
+        case Delivered(prefix):
+            taken = given if prefix is None else given[:prefix]
+            return taken, Retryable("only a part was taken") if len(taken) < len(given) else None
+        case Partial(indices, rest):
+            # A tier sees positions in what it was given; map them back.
+            chosen = set(indices)
+            taken = [line for place, line in enumerate(given) if place in chosen]
+            return taken, rest if len(taken) < len(given) else None
+        case _:
+            return (), outcome
+
+
+_FAILURES: Final = frozenset({Answer.RETRYABLE, Answer.UNKNOWN})
+
+
+def _answer(rest: Retryable | Permanent | Unknown | None, *, progress: bool) -> Answer:
+    # Not by the exact type: a tier may have outcomes of its own, made from these.
+    if rest is None:
+        return Answer.TAKEN
+    if isinstance(rest, Retryable):
+        return Answer.PART if progress else Answer.RETRYABLE
+    return Answer.PERMANENT if isinstance(rest, Permanent) else Answer.UNKNOWN
