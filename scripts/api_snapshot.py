@@ -1,5 +1,6 @@
 """
-Write down the public API: every name of `hydra` and `fallbacks` with its signature.
+Write down the public API: every name of `hydra`, `fallbacks` and their kits for tests, with
+its signature.
 
 Run it without arguments to rewrite tests/golden/api.txt and the marked blocks of
 docs/reference/api.md; with `--check` to change nothing and fail when they are
@@ -22,7 +23,7 @@ from typing import Final, get_args
 ROOT: Final = Path(__file__).resolve().parent.parent
 GOLDEN: Final = ROOT / "tests" / "golden" / "api.txt"
 PAGE: Final = ROOT / "docs" / "reference" / "api.md"
-PACKAGES: Final = ("hydra", "fallbacks")
+PACKAGES: Final = ("hydra", "hydra.testing", "fallbacks", "fallbacks.testing")
 # What users meet through the names of a package without importing it from there.
 REACHED: Final = {
     "hydra": (
@@ -37,7 +38,7 @@ REACHED: Final = {
 }
 
 _BLOCK: Final = re.compile(
-    r"(<!-- api: (?P<package>[a-z]+) -->\n).*?(<!-- end of api -->)", re.DOTALL
+    r"(<!-- api: (?P<package>[a-z.]+) -->\n).*?(<!-- end of api -->)", re.DOTALL
 )
 _MAGIC: Final = {
     "__aenter__", "__aexit__", "__await__", "__call__", "__enter__", "__exit__", "__getitem__",
@@ -81,7 +82,7 @@ def _names(package: str) -> Iterator[tuple[str, object]]:
     module = importlib.import_module(package)
     for name in module.__all__:
         yield f"{package}.{name}", getattr(module, name)
-    for path in REACHED[package]:
+    for path in REACHED.get(package, ()):
         home, _, name = path.rpartition(".")
         yield path, getattr(importlib.import_module(home), name)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import _leaks
+from fallbacks.testing import _leaks
 
 pytestmark = pytest.mark.unit
 

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("hydra", "fallbacks")
+PACKAGES = ("hydra", "hydra.testing", "fallbacks", "fallbacks.testing")
 
 
 @pytest.fixture(name="script", scope="module")
