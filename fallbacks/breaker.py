@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+LONGEST_ORDERED: Final = 3600.0
+"""Seconds that a receiver may ask to be left alone for; a typing error must not mean for ever."""
+
 
 class State(Enum):
     """What a breaker thinks of its tier."""
@@ -33,6 +36,7 @@ class Event(Enum):
     SUCCEEDED = "succeeded"
     FAILED_OUT = "failed out"
     RESTED = "rested"
+    TOLD_TO_REST = "told to rest"
 
 
 # A success that arrives while the breaker is open belongs to an attempt made
@@ -44,6 +48,8 @@ MOVES: Final[dict[tuple[State, Event], State]] = {
     (State.OPEN, Event.SUCCEEDED): State.CLOSED,
     (State.PROBING, Event.SUCCEEDED): State.CLOSED,
     (State.PROBING, Event.FAILED_OUT): State.OPEN,
+    (State.CLOSED, Event.TOLD_TO_REST): State.OPEN,
+    (State.PROBING, Event.TOLD_TO_REST): State.OPEN,
 }
 
 
@@ -105,6 +111,18 @@ class Breaker:
                 self._pause = min(self._pause * 2 or self.rest, self.longest)
                 self._until = now + self._pause
                 self.opened += 1
+
+    def told_to_rest(self, now: float, seconds: float) -> None:
+        """
+        Note at *now* that the tier asked for *seconds* without an attempt (`Retry-After`).
+
+        More than `LONGEST_ORDERED` is not granted. A rest that lasts longer already stays.
+        """
+        before = self.state
+        self._fire(Event.TOLD_TO_REST)
+        until = now + min(seconds, LONGEST_ORDERED)
+        self._until = max(self._until, until) if before is State.OPEN else until
+        self.opened += before is not State.OPEN
 
     def hasten(self) -> None:
         """End the rest now: the next attempt may start at once, as a probe."""

@@ -48,7 +48,8 @@ class Chain:
             than half of them.
         retry: Attempts and back-off.
         primaries: How many tiers at the front stand for the destination itself
-            (a file tier and its twin are two); held lines are replayed to these.
+            (a file tier and its twin are two); held lines are replayed to these,
+            and a line that one of them refuses for good is tried nowhere else.
         copies: Indices of the tiers of each copy, those of the destination itself
             first. None: the primaries, then each other final tier by itself.
         repairs: By number of a copy, the index of the holding tier that keeps what

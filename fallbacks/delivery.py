@@ -2,8 +2,10 @@
 A delivery: the way of one batch through a chain, decided without doing any I/O.
 
 Rule 1: outcomes go in, steps come out; see `plan`.
-Rule 2: a line leaves a delivery settled by one tier, or not at all: by the one
-that made it safe by the rule of the strategy.
+Rule 2: a line leaves a delivery settled by one tier, the one that made it safe by
+the rule of the strategy, or rejected by one, or not at all.
+Rule 3: a line is rejected when it was refused by itself: alone, or named by an
+answer that tells lines apart. Its neighbours are never condemned with it.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from .bisection import Bisection
 from .moves import MOVES, Answer, Move
 from .outcomes import Delivered, Outcome, Partial, Permanent, Retryable, Unknown
 from .spread import Spread, without
-from .steps import DONE, GIVE_UP, Hold, Settled, Step, Try, Wait
+from .steps import DONE, GIVE_UP, Hold, Rejected, Settled, Step, Try, Wait
 from .tier import Kind
 
 if TYPE_CHECKING:
@@ -26,15 +29,20 @@ class Delivery:
     """
     The way of one batch through the chain. Ask `step`, do it, `feed` the answer.
 
-    `settled` tells which tier took what so far; `left` the indices not settled;
-    `trying` the tier that owes an answer, if any; `refused` whether a tier has said
-    that it will never take them; `suspect` whether one may have them unannounced.
+    `settled` tells which tier took what so far; `rejected` what the destination will
+    never take; `left` the indices that are neither; `trying` the tier that owes an
+    answer, if any; `suspect` whether one may have lines unannounced.
+
+    The destination is the first copy; for a delivery to the tiers of one copy alone
+    (its repair) it is that copy. Where every copy is asked, a line is rejected when
+    so many have refused it that it cannot become safe.
     """
 
     __slots__ = (
-        "_again_at", "_allowed", "_attempts", "_began", "_cursor", "_doubts", "_given",
-        "_missed", "_own", "_plan", "_rounds", "_route", "_rule", "_spread",
-        "left", "patient", "refused", "settled", "suspect", "trying",
+        "_again_at", "_allowed", "_attempts", "_began", "_bisection", "_cursor", "_doubts",
+        "_given", "_home", "_missed", "_own", "_passed", "_plan", "_refusals", "_rounds",
+        "_route", "_rule", "_spread",
+        "left", "patient", "rejected", "settled", "suspect", "trying",
     )  # fmt: skip
 
     def __init__(
@@ -52,10 +60,17 @@ class Delivery:
         self.patient = patient
         self.left: Sequence[int] = range(size)
         self.settled: list[Settled] = []
+        self.rejected: list[Rejected] = []
         self.suspect = False
-        self.refused = False
         self._cursor = 0
         self._attempts = 0
+        self._passed = 0
+        """So many lines at the front are not for the tier in turn: it refused each of them."""
+        self._bisection = Bisection()
+        self._refusals: dict[int, int] = {}
+        """By line, the copies that refuse it, as bits; where every copy is asked."""
+        copies = {plan.tiers[tier].copy for tier in tiers}
+        self._home = next(iter(copies)) if len(copies) == 1 else 0
         self._rounds = 0
         self._again_at = 0.0
         self._began = 0.0
@@ -71,7 +86,7 @@ class Delivery:
         self._allowed = tuple(tiers)
         self._route = self._plan.route(self._rule.strategy, self._allowed)
         self.patient = patient
-        self._cursor = self._attempts = 0
+        self._turn_to(0)
         self._again_at = 0.0
 
     def hasten(self) -> None:
@@ -111,20 +126,21 @@ class Delivery:
             tier = self._route[self._cursor]
             health = plan.tiers[tier]
             given = self._offered(health)
+            if self._passed or self._bisection.size is not None:
+                given = given[self._passed :][: self._bisection.size]
             if given and plan.available(tier, now):
                 health.breaker.begin(now)
                 self._given, self._began = given, now
                 self.trying = tier
                 make = Try if health.kind is Kind.FINAL else Hold
                 return make(tier, given, health.seconds, self._suspected(health))
-            self._cursor += 1
-            self._attempts = 0
+            self._turn_to(self._cursor + 1)
         if not self.left:
             return DONE
         if not self.patient:
             return GIVE_UP
         self._rounds += 1
-        self._cursor = self._attempts = 0
+        self._turn_to(0)
         if self._own is None and plan.rule != self._rule:
             # No tier has made them safe under the rule it began with; here is another one.
             self._missed = self.missed
@@ -139,38 +155,88 @@ class Delivery:
         if tier is None:
             raise RuntimeError("feed() without a step to answer")
         self.trying = None
-        health = self._plan.tiers[tier]
+        plan, health = self._plan, self._plan.tiers[tier]
         taken, rest = _divide(self._given, outcome)
         if taken:
             self._credit(tier, taken)
-        answer = _answer(rest, progress=bool(taken))
+            self._bisection.took(len(taken))
+        others = len(self._given) - len(taken)
+        named = others == 1 or isinstance(outcome, Partial)
+        answer = _answer(rest, progress=bool(taken), named=named, home=self._stands(health))
         failed = answer in _FAILURES
         health.score.note(now - self._began, now, failed=failed)
         self._attempts += 1
         if failed:
             health.breaker.failed(now)
-        elif answer is not Answer.PERMANENT:
+        elif taken:
             # A tier that takes a few lines at a time is slow, not broken.
             health.breaker.succeeded()
             self._attempts = 0
-        again = self.patient and self._attempts < self._plan.retry.attempts
-        move = MOVES[self._rule.strategy, answer, again and self._plan.available(tier, now)]
-        if move is Move.AGAIN:
-            after = rest.after if isinstance(rest, Retryable) else None
-            self._again_at = now + self._plan.retry.delay(self._attempts, after)
-        elif move is not Move.SETTLE:
-            if move is Move.SUSPECT:
-                self.suspect = True
-                self._doubts |= 0 if health.copy is None else 1 << health.copy
-            self.refused = self.refused or answer is Answer.PERMANENT
-            self._cursor += 1
-            self._attempts = 0
+        after = rest.after if isinstance(rest, Retryable) else None
+        again = self.patient and self._attempts < plan.retry.attempts
+        if after and not (again and after <= plan.retry.longest):
+            # It knows when it will be well. Until then the others shall have the lines.
+            health.breaker.told_to_rest(now, after)
+        move = MOVES[self._rule.strategy, answer, again and plan.available(tier, now)]
+        match move:
+            case Move.AGAIN:
+                self._again_at = now + plan.retry.delay(self._attempts, after)
+            case Move.SPLIT:
+                self._bisection.refused(others)
+                self._attempts = 0
+            case Move.REJECT | Move.SKIP:
+                assert isinstance(rest, Permanent)
+                self._bisection.found()
+                self._refused(tier, without(self._given, taken), rest, move)
+                self._attempts = 0
+            case Move.NEXT | Move.SUSPECT | Move.SPREAD:
+                if move is Move.SUSPECT:
+                    self.suspect = True
+                    self._doubts |= 0 if health.copy is None else 1 << health.copy
+                if move is not Move.SPREAD or self._bisection.size is None:
+                    self._turn_to(self._cursor + 1)
+            case Move.SETTLE:
+                """`_credit` has done it."""
 
     def expire(self, error: BaseException | str, now: float) -> None:
         """The last `Try` was abandoned at *now*: its answer is unknown, its tier busy."""
         if self.trying is not None:
             self._plan.abandoned(self.trying)
             self.feed(Unknown(error), now)
+
+    def _turn_to(self, cursor: int) -> None:
+        """Begin afresh with the tier at *cursor* of the route."""
+        self._cursor = cursor
+        self._attempts = self._passed = 0
+        self._bisection = Bisection()
+
+    def _stands(self, health: Health) -> bool:
+        """Return whether what a tier refuses by itself is refused by the destination."""
+        return health.kind is Kind.FINAL and health.copy is not None and health.copy == self._home
+
+    def _refused(self, tier: int, lines: Sequence[int], rest: Permanent, move: Move) -> None:
+        """Part with *lines*, each refused by itself, or leave them to other tiers."""
+        poison = lines if move is Move.REJECT else self._hopeless(tier, lines)
+        self._passed += len(lines) - len(poison)
+        if not poison:
+            return
+        if self._spread is not None:
+            self._spread.hold(poison)
+        rejected = [*self.rejected, *(Rejected(tier, line, rest.error) for line in poison)]
+        left = without(self.left, poison)
+        # Both at once, as in `_settle`.
+        self.rejected, self.left = rejected, left
+
+    def _hopeless(self, tier: int, lines: Sequence[int]) -> Sequence[int]:
+        """Return those of *lines* that too many copies have refused by now."""
+        health, spread = self._plan.tiers[tier], self._spread
+        if spread is None or health.copy is None or health.kind is not Kind.FINAL:
+            return ()
+        for line in lines:
+            self._refusals[line] = self._refusals.get(line, 0) | 1 << health.copy
+        left = set(self.left)
+        enough = self._plan.copies - spread.needed
+        return [i for i in lines if i in left and self._refusals[i].bit_count() > enough]
 
     def _follow(self, rule: Rule, had: Mapping[int, int]) -> None:
         """Go on by *rule* with the lines that are left; *had* says which copies have them."""
@@ -257,10 +323,16 @@ def _divide(
 _FAILURES: Final = frozenset({Answer.RETRYABLE, Answer.UNKNOWN})
 
 
-def _answer(rest: Retryable | Permanent | Unknown | None, *, progress: bool) -> Answer:
+def _answer(
+    rest: Retryable | Permanent | Unknown | None, *, progress: bool, named: bool, home: bool
+) -> Answer:
     # Not by the exact type: a tier may have outcomes of its own, made from these.
     if rest is None:
         return Answer.TAKEN
     if isinstance(rest, Retryable):
         return Answer.PART if progress else Answer.RETRYABLE
-    return Answer.PERMANENT if isinstance(rest, Permanent) else Answer.UNKNOWN
+    if not isinstance(rest, Permanent):
+        return Answer.UNKNOWN
+    if not named:
+        return Answer.PERMANENT
+    return Answer.POISON if home else Answer.DECLINED

@@ -31,7 +31,12 @@ class Retryable:
 
 @dataclass(frozen=True, slots=True)
 class Permanent:
-    """Nothing was taken, and these lines will never be: trying again is useless."""
+    """
+    Nothing was taken, and these lines will never be: trying again is useless.
+
+    Said of several lines it may be true of one of them only: they are offered
+    again in smaller groups until the ones meant are found.
+    """
 
     error: BaseException | str | None = None
 
@@ -56,7 +61,13 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Exactly the lines at *indices* were taken; *rest* tells what holds for the others."""
+    """
+    Exactly the lines at *indices* were taken; *rest* tells what holds for the others.
+
+    With `Permanent` it holds for each of them by itself: a receiver that names the
+    records it refuses (a bulk interface) saves the search for them. One that stopped
+    at the first bad line answers `Delivered(prefix)`, and is offered the rest again.
+    """
 
     indices: Sequence[int]
     rest: Retryable | Permanent | Unknown = Retryable()

@@ -33,7 +33,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Every line is settled."""
+    """Every line is settled or rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,12 @@ class Settled:
     tier: int
     indices: Sequence[int]
     suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line that *tier* will never take, on behalf of the destination, and why."""
+
+    tier: int
+    index: int
+    error: BaseException | str | None

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 REPLAY_LINES: Final = 2_000
 REPLAY_BYTES: Final = 1 << 20
 
-REFUSED: Final = "refused"
-"""Reason of a drop: the destination will never take this record."""
-
 
 class JobKind(Enum):
     """Where the lines of a job come from."""

@@ -16,8 +16,8 @@ from fallbacks.outcomes import Outcome
 from fallbacks.tiers import FileTier
 
 from ..core.ids import identify, weigh
-from ._books import Books, Ledgerkeeper
-from ._jobs import REFUSED, REPLAY_BYTES, REPLAY_LINES, Job, JobKind, numbered, weight
+from ._jobs import REPLAY_BYTES, REPLAY_LINES, Job, JobKind, weight
+from ._rejecting import Rejecting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fallbacks.held import Chunk, HeldStore
 
     from ..queue import Fifo
+    from ._books import Ledgerkeeper
 
 # Seconds before replay is tried again after one that got nowhere.
 REPLAY_PAUSE: Final = 0.5
@@ -36,7 +37,7 @@ SCAN_LINES: Final = 100_000
 SCAN_BYTES: Final = 8 << 20
 
 
-class Replaying(Books):
+class Replaying(Rejecting):
     """A destination's books, and the jobs that empty its held store. The ticket holder's."""
 
     def __init__(
@@ -50,8 +51,10 @@ class Replaying(Books):
         journal: Ledgerkeeper,
     ) -> None:
         super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
-        self._replay_limit = REPLAY_LINES
         self._replayed: set[bytes] = set()
+        """Ids of the chunk under way that need not be offered again."""
+        self._refused = 0
+        """How many records of that chunk were refused for good."""
         self._replay_at = 0.0
         self._doubtful = False
         self._copies: dict[bytes, int] = {}
@@ -86,7 +89,7 @@ class Replaying(Books):
             return None
         file = self._file()
         try:
-            chunk = self.store.lines(self._replay_limit, REPLAY_BYTES)
+            chunk = self.store.lines(REPLAY_LINES, REPLAY_BYTES)
             suspect = chunk is not None and (chunk.suspect or self._doubtful)
             if suspect and file is not None:
                 # What is there already is found by reading the file, so read it for as
@@ -131,25 +134,18 @@ class Replaying(Books):
         assert self.store is not None
         assert job.chunk is not None
         delivery, batch = job.delivery, job.batch
-        taken = [batch[index] for settled in delivery.settled for index in settled.indices]
+        refused = self._part_with_rejected(job, {})
+        self._refused += weight(refused)
         if not delivery.left:
-            self._acknowledge(job.chunk, weight(job.chunk.lines))
+            self._acknowledge(job.chunk, weight(job.chunk.lines) - self._refused)
             self._doubtful = self._doubtful and self.store.held > 0
             return True
-        self._replayed.update(key for line in taken if (key := identify(line)) is not None)
-        if not delivery.refused:
-            self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
-            return False
-        if len(batch) > 1:
-            self._replay_limit = max(1, len(job.chunk.lines) // 2)
-            return True
-        refused = weight(batch)
-        if refused:
-            # A control record was never counted as routed.
-            self.note_drop(*numbered(batch[0]), REFUSED)
-        # The other lines of the chunk were taken before, one attempt or another.
-        self._acknowledge(job.chunk, weight(job.chunk.lines) - refused)
-        return True
+        taken = [batch[index] for settled in delivery.settled for index in settled.indices]
+        self._replayed.update(
+            key for line in (*taken, *refused) if (key := identify(line)) is not None
+        )
+        self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
+        return False
 
     def _acknowledge(self, chunk: Chunk, delivered: int) -> None:
         """Take *chunk* out of the store; *delivered* of its records are at the destination."""
@@ -159,7 +155,7 @@ class Replaying(Books):
         self.store.acknowledge(chunk)
         self._forget_copies(chunk)
         self._replayed.clear()
-        self._replay_limit = REPLAY_LINES
+        self._refused = 0
         self.replayed += delivered
         self.delivered, self._moving = self.delivered + delivered, 0
 

@@ -166,6 +166,7 @@ class Writer(Replaying):
             case JobKind.CONTROL:
                 # Live records need not wait for a declaration that has to wait.
                 done = True
+                self._part_with_rejected(job, {})
                 if job.delivery.left:
                     self._declare_at = self._clock.monotonic() + REPORT_EVERY
                 else:
@@ -271,6 +272,7 @@ class Writer(Replaying):
             elif self._auditable and settled.tier not in primaries:
                 self._divert(job.batch, settled.indices, tiers[settled.tier].name)
         entries = dict(job.entries)
+        self._part_with_rejected(job, entries)
         if entries:
             self._settle(job, entries)
         if delivery.left:

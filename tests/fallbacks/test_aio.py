@@ -642,7 +642,7 @@ def _report(chain: Chain, delivery: Delivery) -> list[object]:
         list(delivery.left),
         {copy: list(lines) for copy, lines in delivery.missed.items()},
         dict(delivery.had),
-        (delivery.suspect, delivery.refused, delivery.trying),
+        (delivery.suspect, delivery.rejected, delivery.trying),
         [(m.attempts, m.failed, m.taken, repr(m.last_error)) for m in chain.meters],
         [(h.busy, h.breaker.state, h.breaker.opened) for h in chain.plan.tiers],
         [[list(batch) for batch in tier.batches] for tier in chain.tiers],  # type: ignore[union-attr]

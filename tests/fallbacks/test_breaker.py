@@ -215,3 +215,43 @@ def test_breaker_never_shuts_a_tier_out_for_ever(events: list[tuple[str, float]]
         assert 0.0 <= wait <= 4.0
         assert (wait == 0.0) is breaker.allows(now)
         assert breaker.allows(now + wait + 1e-6)
+
+
+def test_rest_that_was_asked_for() -> None:
+    """
+    It lasts as long as the tier asked for, and its end is a probe like any other.
+    """
+    breaker = Breaker(threshold=5, rest=1.0)
+    breaker.told_to_rest(10.0, 60.0)
+
+    assert (State.OPEN, 1, 60.0) == (breaker.state, breaker.opened, breaker.wait(10.0))
+    assert (False, True) == (breaker.allows(69.0), breaker.allows(70.0))
+
+    breaker.begin(70.0)
+
+    assert State.PROBING is breaker.state
+
+
+def test_rest_that_was_asked_for_shortens_none() -> None:
+    """
+    A tier that rests longer already goes on resting; a longer wish is granted.
+    """
+    breaker = Breaker(threshold=1, rest=8.0)
+    breaker.failed(0.0)
+    breaker.told_to_rest(0.0, 2.0)
+
+    assert (8.0, 1) == (breaker.wait(0.0), breaker.opened)
+
+    breaker.told_to_rest(0.0, 20.0)
+
+    assert (20.0, 1) == (breaker.wait(0.0), breaker.opened)
+
+
+def test_rest_that_was_asked_for_has_an_end() -> None:
+    """
+    No answer of a receiver puts it to rest for more than an hour.
+    """
+    breaker = Breaker()
+    breaker.told_to_rest(0.0, 1e9)
+
+    assert 3600.0 == breaker.wait(0.0)

@@ -456,7 +456,11 @@ def test_claimed_lines_are_the_settled_ones(
 
     assert len({line for _, line in settled}) == len(settled)
     assert sorted(LINES) == sorted(
-        [*(line for _, line in settled), *(LINES[i] for i in delivery.left)]
+        [
+            *(line for _, line in settled),
+            *(LINES[i] for i in delivery.left),
+            *(LINES[each.index] for each in delivery.rejected),
+        ]
     )
     assert set(settled) <= set(claimed)
     assert robbed or sorted(settled) == sorted(claimed)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from fallbacks.breaker import State
 from fallbacks.delivery import Delivery
 from fallbacks.moves import MOVES, Answer
 from fallbacks.outcomes import Outcome
-from fallbacks.steps import DONE, GIVE_UP, Hold, Settled, Step, Try, Wait
+from fallbacks.steps import DONE, GIVE_UP, Hold, Rejected, Settled, Step, Try, Wait
 
 pytestmark = pytest.mark.unit
 
@@ -36,9 +37,14 @@ class OwnPermanent(Permanent):
 
 
 def plan_of(*kinds: str, attempts: int = 2, threshold: int = 2) -> Plan:
-    """Return a plan whose tiers are given by a letter each: f(inal) or h(olding)."""
+    """Return a plan of one tier a letter: p(rimary), f(inal stand-in) or h(olding)."""
     tiers = [
-        Health(Kind.HOLDING if kind == "h" else Kind.FINAL, 5.0, Breaker(threshold, 1.0, 8.0))
+        Health(
+            Kind.HOLDING if kind == "h" else Kind.FINAL,
+            5.0,
+            Breaker(threshold, 1.0, 8.0),
+            copy=0 if kind == "p" else None,
+        )
         for kind in kinds
     ]
     return Plan(tiers, retry=Retry(attempts=attempts, base=1.0, longest=4.0, jitter=lambda: 0.5))
@@ -57,7 +63,7 @@ def test_healthy_tier_takes_all() -> None:
 
     assert DONE is delivery.step(0.0)
     assert [Settled(0, range(3), suspect=False)] == delivery.settled
-    assert None is delivery.trying
+    assert (None, []) == (delivery.trying, delivery.rejected)
 
 
 def test_empty_batch_is_done() -> None:
@@ -128,18 +134,165 @@ def test_impatient_delivery_never_waits() -> None:
     assert ([0, 1], GIVE_UP, range(1)) == (tried, step, delivery.left)
 
 
-def test_refused_lines_go_to_the_next_tier() -> None:
+def drive(delivery: Delivery, bad: set[int], *, at_most: int | None = None) -> list[list[int]]:
+    """Run *delivery* on tiers that refuse *bad* lines, or too many at once; return the offers."""
+    offers = []
+    while isinstance(step := delivery.step(0.0), Try):
+        offers.append(list(step.indices))
+        too_many = at_most is not None and len(step.indices) > at_most
+        refused = too_many or bad.intersection(step.indices)
+        delivery.feed(OwnPermanent("poison") if refused else Delivered(), 0.0)
+    return offers
+
+
+def settled_of(delivery: Delivery, tier: int) -> list[int]:
+    """Return the indices that *tier* took, in the order in which it did."""
+    return [index for each in delivery.settled if each.tier == tier for index in each.indices]
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("bad", [{0, 1, 2}, {997, 998, 999}, {384, 41, 796}, {0, 500, 999}])
+def test_three_bad_lines_of_a_thousand(bad: set[int], patient: bool) -> None:
     """
-    What a tier never will take is not offered to it again, and its breaker stays out of it.
+    The others are delivered, in order and by the same tier, in sixty calls.
     """
-    plan = plan_of("f", "f", attempts=5)
-    delivery = plan.begin(2)
-    for outcome in (OwnPermanent("poison"), Delivered()):
+    plan = plan_of("p", "f")
+    delivery = plan.begin(1000, patient=patient)
+    offers = drive(delivery, bad)
+
+    assert [i for i in range(1000) if i not in bad] == settled_of(delivery, 0)
+    assert sorted(bad) == [each.index for each in delivery.rejected]
+    assert DONE is delivery.step(0.0)
+    assert len(offers) <= 60
+    assert State.CLOSED is plan.tiers[0].breaker.state
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+def test_bad_lines_cost_few_calls(batch: tuple[int, set[int]]) -> None:
+    """
+    The calls are bounded by 2 log2(n) a bad line, and by a little over two a line.
+    """
+    size, bad = batch
+    delivery = plan_of("p", "f").begin(size)
+    offers = drive(delivery, bad)
+    bound = len(bad) * math.ceil(2 * math.log2(size)) + 3
+
+    assert [i for i in range(size) if i not in bad] == settled_of(delivery, 0)
+    assert sorted(bad) == [each.index for each in delivery.rejected]
+    assert len(offers) <= min(bound, 2.2 * size + 3)
+
+
+@pytest.mark.parametrize("at_most", [1, 2, 300, 999])
+def test_too_many_lines_at_once(at_most: int) -> None:
+    """
+    A batch that is refused for its size is no poison: all of it arrives, in parts that fit.
+    """
+    delivery = plan_of("p", "f").begin(1000)
+    offers = drive(delivery, set(), at_most=at_most)
+
+    assert list(range(1000)) == settled_of(delivery, 0)
+    assert [] == delivery.rejected
+    assert len(offers) <= 2 * 1000 / at_most + 12
+
+
+def test_refusal_of_the_destination_is_final() -> None:
+    """
+    A line that it refuses by itself is tried nowhere else; the error is kept.
+    """
+    delivery = plan_of("p", "f").begin(1)
+    delivery.step(0.0)
+    delivery.feed(OwnPermanent("poison"), 0.0)
+
+    assert [Rejected(0, 0, "poison")] == delivery.rejected
+    assert (DONE, [], 0) == (delivery.step(0.0), delivery.settled, len(delivery.left))
+
+
+@pytest.mark.parametrize("kind", ["f", "h"])
+def test_stand_in_that_declines_a_line(kind: str) -> None:
+    """
+    What a stand-in refuses says nothing about the destination: the next tier gets that line alone.
+    """
+    plan = plan_of(kind, "f")
+    delivery = plan.begin(9)
+    offers = drive_first_tier(delivery, {0, 4, 5})
+
+    assert [1, 2, 3, 6, 7, 8] == settled_of(delivery, 0)
+    assert [0, 4, 5] == settled_of(delivery, 1)
+    assert ([], [0, 4, 5]) == (delivery.rejected, offers[-1])
+    assert State.CLOSED is plan.tiers[0].breaker.state
+
+
+def drive_first_tier(delivery: Delivery, bad: set[int]) -> list[list[int]]:
+    """Run *delivery* on a first tier that refuses *bad* lines and others that take all."""
+    offers = []
+    while isinstance(step := delivery.step(0.0), Try):
+        offers.append(list(step.indices))
+        refused = step.tier == 0 and bad.intersection(step.indices)
+        delivery.feed(Permanent("poison") if refused else Delivered(), 0.0)
+    return offers
+
+
+def test_refusals_named_one_by_one() -> None:
+    """
+    An answer that tells lines apart is believed: nobody searches for what has been named.
+    """
+    delivery = plan_of("p", "f").begin(4)
+    delivery.step(0.0)
+    delivery.feed(Partial([0, 3], Permanent("bad")), 0.0)
+
+    assert [Rejected(0, 1, "bad"), Rejected(0, 2, "bad")] == delivery.rejected
+    assert ([0, 3], DONE) == (settled_of(delivery, 0), delivery.step(0.0))
+
+
+def test_tier_that_fails_in_the_middle_of_a_search() -> None:
+    """
+    What is neither taken nor rejected goes on to the next tier, all of it at once.
+    """
+    delivery = plan_of("p", "f", threshold=1).begin(4)
+    for outcome in (Permanent(), Delivered(), Retryable()):
         delivery.step(0.0)
         delivery.feed(outcome, 0.0)
 
-    assert [Settled(1, range(2), suspect=False)] == delivery.settled
-    assert (True, State.CLOSED) == (delivery.refused, plan.tiers[0].breaker.state)
+    assert Try(1, range(2, 4), 5.0, duplicate=False) == delivery.step(0.0)
+
+
+def test_long_rest_that_a_receiver_asks_for() -> None:
+    """
+    A `Retry-After` beyond the longest back-off rests the tier, and the next one gets the batch.
+    """
+    plan = plan_of("p", "f", threshold=9)
+    delivery = plan.begin(1)
+    delivery.step(0.0)
+    delivery.feed(Retryable(after=60.0), 0.0)
+
+    assert 1 == delivery.step(0.0).tier  # type: ignore[union-attr]
+    assert (60.0, False) == (plan.tiers[0].breaker.wait(0.0), plan.available(0, 59.0))
+    assert plan.available(0, 60.0)
+
+
+def test_short_rest_that_a_receiver_asks_for() -> None:
+    """
+    A `Retry-After` within the longest back-off is waited for, with the batch in hand.
+    """
+    plan = plan_of("p", "f", threshold=9)
+    delivery = plan.begin(1)
+    delivery.step(0.0)
+    delivery.feed(Retryable(after=4.0), 0.0)
+
+    assert (Wait(4.0), State.CLOSED) == (delivery.step(0.0), plan.tiers[0].breaker.state)
+
+
+def test_rest_is_kept_by_those_who_cannot_wait() -> None:
+    """
+    An impatient delivery goes on at once, and the next batch leaves the tier alone as well.
+    """
+    plan = plan_of("p", "f", threshold=9)
+    delivery = plan.begin(1, patient=False)
+    delivery.step(0.0)
+    delivery.feed(Retryable(after=4.0), 0.0)
+
+    assert 1 == delivery.step(0.0).tier  # type: ignore[union-attr]
+    assert 1 == plan.begin(1).step(3.0).tier  # type: ignore[union-attr]
 
 
 def test_unknown_outcome_marks_the_lines() -> None:
@@ -155,7 +308,6 @@ def test_unknown_outcome_marks_the_lines() -> None:
     delivery.feed(Delivered(), 0.0)
 
     assert [Settled(1, range(2), suspect=True)] == delivery.settled
-    assert not delivery.refused
 
 
 def test_prefix_is_settled_and_the_rest_tried_again() -> None:
@@ -205,7 +357,7 @@ def test_partial_answer_is_mapped_back() -> None:
         Settled(1, [0, 5], suspect=False),
         Settled(2, [2, 3], suspect=True),
     ] == delivery.settled
-    assert (DONE, True) == (delivery.step(0.0), delivery.refused)
+    assert DONE is delivery.step(0.0)
 
 
 def test_partial_answer_that_takes_nothing_settles_nothing() -> None:
@@ -271,7 +423,7 @@ def test_only_the_tiers_allowed_are_used() -> None:
     tried = []
     while isinstance(step := delivery.step(0.0), Try):
         tried.append(step.tier)
-        delivery.feed(Permanent(), 0.0)
+        delivery.feed(Retryable(), 0.0)
 
     assert [2, 1] == tried
 
@@ -455,14 +607,15 @@ def _fitting(outcome: Outcome, size: int) -> Outcome:
 def _check(delivery: Delivery, size: int) -> None:
     settled = [index for each in delivery.settled for index in each.indices]
 
-    assert list(range(size)) == sorted([*settled, *delivery.left])
+    rejected = [each.index for each in delivery.rejected]
+    assert list(range(size)) == sorted([*settled, *rejected, *delivery.left])
     assert all(len(each.indices) for each in delivery.settled)
     assert list(delivery.left) == sorted(delivery.left)
 
 
 @given(
     size=st.integers(0, 8),
-    kinds=st.lists(st.sampled_from("fh"), min_size=1, max_size=4),
+    kinds=st.lists(st.sampled_from("pfh"), min_size=1, max_size=4),
     script=st.lists(st.tuples(OUTCOMES, st.floats(0, 3)), max_size=30),
     patient=st.booleans(),
     takeover=st.integers(0, 30),
@@ -488,7 +641,10 @@ def test_line_is_settled_by_exactly_one_tier_or_left(
         _check(delivery, size)
         if isinstance(step, Try):
             assert step.tier not in busy
-            assert list(step.indices) == list(delivery.left) != []
+            offered = list(step.indices)
+            left = list(delivery.left)
+            assert offered
+            assert any(offered == left[at : at + len(offered)] for at in range(len(left)))
             assert step.duplicate is delivery.suspect
             now += passed
             if outcome == "expire":
@@ -511,7 +667,7 @@ def test_line_is_settled_by_exactly_one_tier_or_left(
 @given(st.lists(OUTCOMES, max_size=12), st.integers(1, 4))
 def test_impatient_delivery_asks_each_tier_once(script: list[Outcome], tiers: int) -> None:
     """
-    An impatient delivery ends after at most one attempt per tier.
+    An impatient delivery ends after one attempt per tier, but for the search for bad lines.
     """
     delivery = plan_of(*"f" * tiers).begin(3, patient=False)
     tried: list[int] = []
@@ -519,9 +675,10 @@ def test_impatient_delivery_asks_each_tier_once(script: list[Outcome], tiers: in
     while isinstance(step := delivery.step(0.0), Try):
         tried.append(step.tier)
         outcome = next(answers, Retryable())
-        delivery.feed(
-            Retryable() if outcome == "expire" else _fitting(outcome, len(step.indices)), 0.0
-        )
+        fitting = Retryable() if outcome == "expire" else _fitting(outcome, len(step.indices))
+        if isinstance(fitting, Permanent) or delivery.left != step.indices:
+            tried.pop()
+        delivery.feed(fitting, 0.0)
 
     assert sorted(set(tried)) == tried
     assert step in (DONE, GIVE_UP)

@@ -211,13 +211,13 @@ def test_spool_asks_the_holding_tier_first() -> None:
     assert (Hold, 1) == (type(step), step.tier)  # type: ignore[union-attr]
 
 
-def test_spool_that_refuses_is_passed_by() -> None:
+def test_spool_that_fails_is_passed_by() -> None:
     """
     With its spool resting, lines go to the destination directly, then to the last resort.
     """
     plan = plan_of(Rule(Strategy.SPOOL), "0hl", threshold=1)
     plan.tiers[1].breaker.failed(0.0)
-    answers: dict[int, Outcome] = {0: Permanent("no")}
+    answers: dict[int, Outcome] = {0: Retryable("no")}
 
     assert ([0, 2], DONE) == drive(plan.begin(1), answers)
 
@@ -227,17 +227,17 @@ def test_delivery_that_cannot_end_follows_a_switch(before: Strategy) -> None:
     """
     A quorum out of reach ends when somebody asks for less; misses of the time before stay told.
     """
-    plan = plan_of(Rule(before, 2 if before is Strategy.QUORUM else 1), "012")
+    plan = plan_of(Rule(before, 2 if before is Strategy.QUORUM else 1), "012", threshold=9)
     delivery = plan.begin(3)
     drive(
         delivery,
-        {0: Partial([0], Permanent()), 1: Partial([0], Permanent()), 2: Permanent()},
+        {0: Partial([0], Unknown()), 1: Partial([0], Unknown()), 2: Unknown()},
     )
     plan.rule = MIRROR
     # This round ends as it began, the next one begins by the new rule.
     for refusing in ({0, 1, 2}, {2}):
         delivery.hasten()
-        drive(delivery, dict.fromkeys(refusing, Permanent()))
+        drive(delivery, dict.fromkeys(refusing, Unknown()))
 
     assert DONE is delivery.step(0.0)
     assert set(range(3)) == {i for each in delivery.settled for i in each.indices}
@@ -250,7 +250,7 @@ def test_rule_of_its_own_is_not_switched() -> None:
     """
     plan = plan_of(MIRROR, "01")
     delivery = plan.begin(1, tiers=(1,), rule=Rule())
-    drive(delivery, {1: Permanent()})
+    drive(delivery, {1: Unknown()})
     delivery.hasten()
 
     assert ([1], DONE) == drive(delivery, {})
@@ -263,7 +263,7 @@ def test_line_that_is_not_safe_is_not_left_to_repair() -> None:
     """
     delivery = plan_of(MIRROR, "01AB").begin(2)
 
-    assert [0, 1] == drive(delivery, {0: Permanent(), 1: Permanent()})[0]
+    assert [0, 1] == drive(delivery, {0: Unknown(), 1: Unknown()})[0]
 
     delivery.hasten()
 
@@ -516,7 +516,9 @@ def test_every_strategy_keeps_its_word(data: st.DataObject, size: int, patient: 
         step = delivery.step(now)
         settled = [line for each in delivery.settled for line in each.indices]
 
-        assert list(range(size)) == sorted([*settled, *delivery.left])
+        rejected = [each.index for each in delivery.rejected]
+
+        assert list(range(size)) == sorted([*settled, *rejected, *delivery.left])
         assert all(world.safe(line, begun) for line in settled)
         if isinstance(step, Try):
             assert list(step.indices)
@@ -544,7 +546,7 @@ def test_every_strategy_keeps_its_word(data: st.DataObject, size: int, patient: 
         assert not world.safe(line, [delivery._rule])
     if len(begun) > 1 or not plan.rule.spreads:
         return
-    for line in set(range(size)) - set(delivery.left):
+    for line in set(range(size)) - set(delivery.left) - set(rejected):
         if world.elsewhere(line, "hl"):
             continue
         told = {copy for copy, lines in delivery.missed.items() if line in lines}
@@ -558,6 +560,85 @@ def test_every_strategy_keeps_its_word(data: st.DataObject, size: int, patient: 
             assert world.copies(line) == {
                 c for c in range(copies) if delivery.had.get(line, 0) >> c & 1
             }
+
+
+def refuse(delivery: Delivery, bad: dict[int, set[int]]) -> Step:
+    """Drive *delivery* on tiers that refuse each batch with one of their *bad* lines in it."""
+    while isinstance(step := delivery.step(0.0), Try):
+        refused = bad.get(step.tier, set()).intersection(step.indices)
+        delivery.feed(Permanent("bad") if refused else Delivered(), 0.0)
+    return step
+
+
+def test_line_that_one_copy_refuses() -> None:
+    """
+    Its neighbours get to every copy, itself to those that take it, and is kept for the one.
+    """
+    delivery = plan_of(MIRROR, "01AB").begin(9)
+
+    assert DONE is refuse(delivery, {1: {4}})
+    assert ([], list(range(9))) == (
+        delivery.rejected,
+        sorted(i for each in delivery.settled for i in each.indices),
+    )
+    assert {} == delivery.missed
+
+
+def test_line_that_one_copy_refuses_without_a_store() -> None:
+    """
+    What is kept nowhere for a copy is told.
+    """
+    delivery = plan_of(MIRROR, "01").begin(9)
+
+    assert DONE is refuse(delivery, {1: {4}})
+    assert ({1: [4]}, []) == (delivery.missed, delivery.rejected)
+
+
+def test_line_that_every_copy_refuses() -> None:
+    """
+    It is rejected, and no holding tier gets it, to be refused again at its replay.
+    """
+    delivery = plan_of(MIRROR, "01hAB").begin(9)
+
+    assert DONE is refuse(delivery, {0: {4}, 1: {4}})
+    assert [4] == [each.index for each in delivery.rejected]
+    assert {0} == {each.tier for each in delivery.settled}
+    assert {} == delivery.missed
+
+
+@pytest.mark.parametrize(("bad", "rejected"), [((0,), []), ((0, 2), [4]), ((0, 1, 2), [4])])
+def test_quorum_that_refuses(bad: tuple[int, ...], rejected: list[int]) -> None:
+    """
+    A line is rejected when so many copies refuse it that the quorum is out of reach.
+    """
+    delivery = plan_of(Rule(Strategy.QUORUM, 2), "012").begin(9)
+
+    assert DONE is refuse(delivery, {tier: {4} for tier in bad})
+    assert rejected == [each.index for each in delivery.rejected]
+
+
+def test_fastest_copy_that_refuses() -> None:
+    """
+    A copy that stands in leaves the line to the destination, which has the last word.
+    """
+    for bad, rejected in (({1: {4}}, []), ({0: {4}, 1: {4}}, [(0, 4)])):
+        plan = plan_of(Rule(Strategy.FASTEST), "01")
+        plan.tiers[0].score.note(1.0, 0.0, failed=False)
+        delivery = plan.begin(9)
+
+        assert DONE is refuse(delivery, bad)
+        assert rejected == [(each.tier, each.index) for each in delivery.rejected]
+        assert 1 == delivery.settled[0].tier
+
+
+def test_repair_that_is_refused() -> None:
+    """
+    In a delivery to one copy alone, that copy has the last word.
+    """
+    delivery = plan_of(MIRROR, "01").begin(9, tiers=(1,), rule=Rule(), patient=False)
+
+    assert DONE is refuse(delivery, {1: {4}})
+    assert [4] == [each.index for each in delivery.rejected]
 
 
 def test_every_strategy_has_a_route() -> None:
