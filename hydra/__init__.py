@@ -33,6 +33,8 @@ from .engine import (
     Settlement,
 )
 from .logger import (
+    AsyncHydraLogger,
+    HydraLogger,
     Logger,
     aclose,
     aflush,
@@ -62,10 +64,12 @@ __all__ = [
     "FILTERED",
     "QUEUED",
     "SAMPLED",
+    "AsyncHydraLogger",
     "ConfigurationError",
     "Destination",
     "Durability",
     "HydraError",
+    "HydraLogger",
     "HydraLoggerException",
     "HydraWarning",
     "Logger",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._destination import Destination
 from ._load import load, load_or_default
 from ._presets import PRESETS
+from ._scoped import scoped
 from ._settings import (
     DestinationSettings,
     FallbackSettings,
@@ -30,5 +31,6 @@ __all__ = [
     "StateDirectory",
     "load",
     "load_or_default",
+    "scoped",
     "state_directory",
 ]

@@ -20,7 +20,8 @@ from ..core.levels import LEVELS, parse_level
 
 Parser: TypeAlias = Callable[[object], object]
 
-NAME: Final = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,64}", re.ASCII)
+LONGEST_NAME: Final = 64
+NAME: Final = re.compile(rf"(?!\.)[A-Za-z0-9_.-]{{1,{LONGEST_NAME}}}", re.ASCII)
 _QUANTITY: Final = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-z]*)", re.ASCII)
 _SIZES: Final = {
     "": 1,

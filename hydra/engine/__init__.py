@@ -5,7 +5,7 @@ The engine room: streams, receipts, writers, runs, and the hooks into the proces
 from __future__ import annotations
 
 from ._build import warn
-from ._engine import ENGINE, Engine, Routes
+from ._engine import ENGINE, Engine, Lease, Routes, Scope
 from ._receipts import (
     DROPPED,
     FILTERED,
@@ -16,7 +16,7 @@ from ._receipts import (
     Receipt,
     Settlement,
 )
-from ._run import Run
+from ._run import Run, layer_of
 from ._stream import Stream
 
 __all__ = [
@@ -27,11 +27,14 @@ __all__ = [
     "SAMPLED",
     "Durability",
     "Engine",
+    "Lease",
     "OwnReceipt",
     "Receipt",
     "Routes",
     "Run",
+    "Scope",
     "Settlement",
     "Stream",
+    "layer_of",
     "warn",
 ]

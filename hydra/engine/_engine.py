@@ -5,6 +5,9 @@ Rule 1: there is one engine per process. The child of a fork has another.
 Rule 2: the routes that loggers hold are only a memory of what the run in force
 says; forgetting them is how a change of configuration reaches every logger.
 Rule 3: nothing is started by importing this module; two hooks are registered.
+Rule 4: the engine has a scope of its own, that of the module's functions, and
+further ones for the fronts. Each has its own configurations, one after the
+other; whatever concerns the process concerns all of them.
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ from _thread import RLock
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from ..config import Settings, load, load_or_default
 from ..metrics import Stats
 from ..queue import Barrier
 from . import _hooks
 from ._build import build, leftovers, warn
-from ._reading import read
+from ._reading import read, together
 from ._receipts import QUEUED
 from ._waiting import forget_threads, wait, wait_async
 
@@ -33,24 +37,54 @@ _KEPT: Final = 8
 
 
 class Routes:
-    """What one logger name may send where: a stream per level, filled as levels are used."""
+    """
+    What one logger name may send where: a stream per level, filled as levels are used.
 
-    __slots__ = ("levels", "name")
+    Args:
+        name: The logger's name.
+        scope: Whose runs are asked.
+        lease: Kept for as long as these routes are, see `Lease`.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("__weakref__", "lease", "levels", "name", "scope")
+
+    def __init__(self, name: str, scope: Scope, lease: Lease | None = None) -> None:
         self.name = name
+        self.scope = scope
+        self.lease = lease
         self.levels: dict[int, Stream | None] = {}
 
+    def resolve(self, level: int) -> Stream | None:
+        """Ask the run in force where records of *level* go, and remember it."""
+        run = self.scope.current()
+        stream = run.route(self.name, level)
+        self.levels[level] = stream
+        if run is not self.scope.run:
+            # The configuration changed in between; what was just remembered is stale.
+            self.levels.pop(level, None)
+        return stream
 
-class Engine:
-    """Holds the run in force. Use `ENGINE`; a second one is for tests."""
 
-    def __init__(self) -> None:
+class Scope:
+    """
+    One configuration after the other, each at work as a run.
+
+    Args:
+        engine: The engine of the process.
+        name: What its destinations are told by among those of other scopes.
+        default: The layer of loggers that no layer is for; empty: no layer.
+    """
+
+    def __init__(self, engine: Engine, name: str = "", *, default: str = "") -> None:
+        self.name = name
         self.run: Run | None = None
-        self._pid = os.getpid()
+        self.left = False
+        """Whether nobody can log here any more; what is queued drains."""
+        self._engine = engine
+        self._default = default
         self._retired: list[Run] = []
-        self._parents: list[Run] = []
         self._routes: dict[str, Routes] = {}
+        self._leased: dict[object, ref[Routes]] = {}
         self._settings: Settings | None = None
         # Reentrant, so that a signal handler's first record does not wait for the
         # call it interrupted. Never taken by a logger that knows its routes.
@@ -61,24 +95,14 @@ class Engine:
     def routes(self, name: str) -> Routes:
         """Return the routes of the logger called *name*; the same object each time."""
         found = self._routes.get(name)
-        return self._routes.setdefault(name, Routes(name)) if found is None else found
-
-    def resolve(self, routes: Routes, level: int) -> Stream | None:
-        """Ask the run in force where records of this name and level go, and remember it."""
-        run = self.current()
-        stream = run.route(routes.name, level)
-        routes.levels[level] = stream
-        if run is not self.run:
-            # The configuration changed in between; what was just remembered is stale.
-            routes.levels.pop(level, None)
-        return stream
+        return self._routes.setdefault(name, Routes(name, self)) if found is None else found
 
     def current(self) -> Run:
         """Return the run in force; with nothing configured, or in a new child, make one."""
         run = self.run
         if run is not None and run.pid == os.getpid():
             return run
-        self.forked()
+        self._engine.forked()
         with self._installing:
             settings = self._settings
             problems: object = ()
@@ -109,18 +133,33 @@ class Engine:
         Raises:
             ConfigurationError: With every problem. The old configuration stays in force.
         """
-        settings = load(config, preset=preset, file=file, keywords=keywords)
-        self.forked()
+        self.open(load(config, preset=preset, file=file, keywords=keywords))
+
+    def open(self, settings: Settings) -> None:
+        """
+        Put *settings* into force, as `configure` does.
+
+        Raises:
+            ConfigurationError: If `strict` is set and there is no place for the journal.
+        """
+        self._engine.forked()
         with self._installing:
             fresh = build(settings)
             self._settings = settings
             self._install(fresh)
         if settings.signals:
-            _hooks.install_signal_handlers(self)
+            _hooks.install_signal_handlers(self._engine)
+
+    def reopen(self) -> None:
+        """Put the last settings into force again, if their run was closed."""
+        with self._installing:
+            if self._settings is not None and (self.run is None or self.run.closed):
+                self.open(self._settings)
 
     def _install(self, fresh: Run) -> None:
         old, self.run = self.run, fresh
         fresh.on_fork = self.current
+        fresh.default_layer = self._default
         if old is not None:
             for name, service in fresh.services.items():
                 service.predecessor = old.services.get(name)
@@ -128,7 +167,7 @@ class Engine:
         fresh.start(leftovers=leftovers(fresh))
         if old is not None:
             self._retire(old)
-        _hooks.register(self)
+        _hooks.register(self._engine)
 
     def _retire(self, run: Run) -> None:
         run.begin_close()
@@ -139,8 +178,9 @@ class Engine:
         self._retired = owing[-_KEPT:] + [other for other in retired if not other.gone]
 
     def _forget_routes(self) -> None:
-        for routes in list(self._routes.values()):
-            routes.levels = {}
+        for routes in (*self._routes.values(), *(found() for found in [*self._leased.values()])):
+            if routes is not None:
+                routes.levels = {}
 
     # -- draining
 
@@ -186,18 +226,14 @@ class Engine:
                 await wait_async(service.notify_closed, _left(deadline))
         self.close(max(0.0, deadline - monotonic()))
 
-    def reset(self, timeout: float = 5.0) -> None:
-        """Close, and forget every configuration: what the next test wants to find."""
-        self.close(timeout)
-        self.run = self._settings = None
-        self._retired = []
-        self._forget_routes()
-        forget_threads()
+    def own_runs(self) -> list[Run]:
+        """Return its runs, the one in force last."""
+        return [*self._retired, *([self.run] if self.run is not None else [])]
 
     def _runs(self) -> list[Run]:
         # Those of a parent that forked behind Python's back are not ours to drain.
-        self.forked()
-        return [*self._retired, *([self.run] if self.run is not None else [])]
+        self._engine.forked()
+        return self.own_runs()
 
     def _wait_recovered(self, deadline: float | None) -> None:
         for run in self._runs():
@@ -212,6 +248,115 @@ class Engine:
             for service in run.services.values()
             if not run.closed
         ]
+
+    def leased(self, name: str, lease: Lease) -> Routes:
+        """Return routes of the logger called *name* that live as long as who uses them."""
+        routes, key = Routes(name, self, lease), object()
+        self._leased[key] = ref(routes, lambda _: self._leased.pop(key, None))
+        return routes
+
+    # -- what others end
+
+    def let_go(self) -> None:
+        """
+        Drain and close in the background: nobody can log here any more.
+
+        Called out of a `__del__`, so at any moment and on any thread.
+        """
+        self.left = True
+        for run in self.own_runs():
+            if run.pid == os.getpid():
+                run.begin_close()
+
+    @property
+    def over(self) -> bool:
+        """Whether it was let go of, and nothing of it is at work any more."""
+        return self.left and all(run.gone for run in self.own_runs())
+
+    @property
+    def owes(self) -> bool:
+        """Whether anything is pending here, so that its statistics still matter."""
+        return any(run.owes for run in self.own_runs())
+
+    def inherited(self) -> list[Run]:
+        """In a forked child: leave the parent's runs behind, and return them."""
+        runs = self.own_runs()
+        self._installing = RLock()
+        self.run = None
+        self._retired = []
+        self._forget_routes()
+        return runs
+
+
+class Lease:
+    """
+    The right to log to a scope: a front has it, and each logger it gave out.
+
+    When the last of them is gone the scope is let go of. Scope and engine do not
+    hold it; that is why it is an object of its own.
+    """
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def routes(self, name: str) -> Routes:
+        """Return routes of the logger called *name* that hold this lease."""
+        return self.scope.leased(name, self)
+
+    def __del__(self) -> None:
+        self.scope.let_go()
+
+
+class Engine(Scope):
+    """The scope of the module's functions, and all the others. Use `ENGINE`."""
+
+    def __init__(self) -> None:
+        super().__init__(self)
+        self._pid = os.getpid()
+        self._parents: list[Run] = []
+        # A dict, since its operations cannot be interrupted by another thread's.
+        self._scopes: dict[Scope, None] = {}
+
+    def scope(self, name: str, *, default: str = "") -> Lease:
+        """Make a scope beside this one, without a configuration yet."""
+        scope = Scope(self, name, default=default)
+        self._scopes[scope] = None
+        return Lease(scope)
+
+    def scopes(self) -> list[Scope]:
+        """Return all scopes that matter, its own last."""
+        over = [scope for scope in list(self._scopes) if scope.over]
+        owing = [scope for scope in over if scope.owes][-_KEPT:]
+        for scope in over:
+            if scope not in owing:
+                self._scopes.pop(scope, None)
+        return [*self._scopes, self]
+
+    def _runs(self) -> list[Run]:
+        self.forked()
+        return [run for scope in self.scopes() for run in scope.own_runs()]
+
+    def stats(self) -> Stats:
+        """Return a reading of everything, in all scopes."""
+        self.forked()
+        return together((scope.name, read(scope.own_runs())) for scope in self.scopes())
+
+    @property
+    def exit_timeout(self) -> float | None:
+        """Seconds that the end of the process may take; None: nothing is at work here."""
+        runs = [run for scope in self.scopes() for run in scope.own_runs()]
+        return max((r.settings.exit_timeout for r in runs if r.pid == os.getpid()), default=None)
+
+    def reset(self, timeout: float = 5.0) -> None:
+        """Close, and forget every configuration: what the next test wants to find."""
+        self.close(timeout)
+        self.run = self._settings = None
+        self._retired = []
+        self._scopes.clear()
+        self._forget_routes()
+        forget_threads()
 
     # -- fork
 
@@ -230,16 +375,13 @@ class Engine:
         if os.getpid() == self._pid:
             return
         self._pid = os.getpid()
-        self._installing = RLock()
-        for run in self._runs():
+        runs = [run for scope in (*self._scopes, self) for run in scope.inherited()]
+        for run in runs:
             run.abandon()
-        _hooks.close_inherited(tuple({prefix for run in self._runs() for prefix in run.prefixes}))
+        _hooks.close_inherited(tuple({prefix for run in runs for prefix in run.prefixes}))
         # Kept alive: their locks and descriptors may be in any state, and a
         # finaliser that ran on them here could do the parent's work twice.
-        self._parents += self._runs()
-        self.run = None
-        self._retired = []
-        self._forget_routes()
+        self._parents += runs
         forget_threads()
         _hooks.in_child(self)
 

@@ -47,9 +47,9 @@ def register(engine: Engine) -> None:
 
 def at_exit(engine: Engine) -> None:
     """Drain within the exit timeout; what no tier takes is counted, what the journal has stays."""
-    run = engine.run
-    if run is not None and run.pid == os.getpid():
-        engine.close(run.settings.exit_timeout)
+    timeout = engine.exit_timeout
+    if timeout is not None:
+        engine.close(timeout)
 
 
 def close_inherited(prefixes: tuple[str, ...]) -> None:
@@ -106,9 +106,7 @@ def install_signal_handlers(engine: Engine) -> None:
     import signal
 
     def handle(number: int, frame: FrameType | None) -> None:
-        run = engine.run
-        if run is not None:
-            engine.close(run.settings.exit_timeout)
+        at_exit(engine)
         before = _handled.get(number)
         if callable(before):
             before(number, frame)

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ..metrics import DestinationStats, JournalStats, Stats, TierStats
 
 if TYPE_CHECKING:
@@ -51,6 +53,59 @@ def read(runs: Iterable[Run]) -> Stats:
         drops=dict(drops),
         destinations=destinations,
         journal=journal,
+    )
+
+
+def together(parts: Iterable[tuple[str, Stats]]) -> Stats:
+    """
+    Return the stats of several scopes as those of one engine.
+
+    Args:
+        parts: The name of each scope, empty for the engine's own, and its stats.
+            Its destinations are called `name/destination`, and `name-2/destination`
+            where another scope has the name. The last one's journal is shown, with
+            the figures of all.
+    """
+    found = list(parts)
+    destinations: dict[str, DestinationStats] = {}
+    drops: Counter[tuple[str, str]] = Counter()
+    taken: Counter[str] = Counter()
+    for scope, stats in found:
+        taken[scope] += 1
+        label = scope if taken[scope] == 1 else f"{scope}-{taken[scope]}"
+        drops.update(stats.drops)
+        for name, each in stats.destinations.items():
+            full = f"{label}/{name}" if scope else name
+            destinations[full] = replace(each, name=full)
+    every = [stats for _, stats in found]
+    return Stats(
+        accepted=sum(each.accepted for each in every),
+        delivered=sum(each.delivered for each in every),
+        pending=sum(each.pending for each in every),
+        dropped=sum(each.dropped for each in every),
+        suppressed=sum(each.suppressed for each in every),
+        held=sum(each.held for each in every),
+        replayed=sum(each.replayed for each in every),
+        balanced=all(each.balanced for each in every),
+        drops=dict(drops),
+        destinations=destinations,
+        journal=_journals([each.journal for each in every]),
+    )
+
+
+def _journals(found: list[JournalStats]) -> JournalStats:
+    shown = next((each for each in reversed(found) if each.state != "off"), found[-1])
+    return replace(
+        shown,
+        segments=sum(each.segments for each in found),
+        bytes=sum(each.bytes for each in found),
+        quota=sum(each.quota for each in found),
+        live=sum(each.live for each in found),
+        failed=sum(each.failed for each in found),
+        degraded=sum(each.degraded for each in found),
+        poisoned=sum(each.poisoned for each in found),
+        adoptions_failed=sum(each.adoptions_failed for each in found),
+        adoptions_refused=sum(each.adoptions_refused for each in found),
     )
 
 

@@ -68,6 +68,8 @@ class Run:
         self.pid = os.getpid()
         self.home = home()
         """`home[0]` is true in this process, and false in a child that was forked from it."""
+        self.default_layer = ""
+        """The layer of loggers that no layer is for; empty: no layer."""
         self.labels = count(1)
         self.draining: set[int] = set()
         self.destinations: dict[str, DestinationSettings] = {}
@@ -103,7 +105,8 @@ class Run:
         """Return the stream for records of *logger* at *level*; None when nobody wants them."""
         settings = self.settings
         threshold, destinations = settings.level, settings.destinations
-        layer = settings.layers.get(_layer_of(logger, settings.layers))
+        layers = settings.layers
+        layer = layers.get(layer_of(logger, layers) or self.default_layer)
         if layer is not None:
             threshold = threshold if layer.level is None else layer.level
             destinations = destinations if layer.destinations is None else layer.destinations
@@ -340,8 +343,8 @@ class Run:
             service.abandon()
 
 
-def _layer_of(logger: str, layers: Container[str]) -> str:
-    """Return the name of the layer that *logger* belongs to: its own, or its nearest parent's."""
+def layer_of(logger: str, layers: Container[str]) -> str:
+    """Return the layer that *logger* belongs to: its own, its nearest parent's, or "" for none."""
     name = logger
     while name and name not in layers:
         name = name.rpartition(".")[0]

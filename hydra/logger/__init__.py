@@ -5,6 +5,7 @@ The logger and the module-level functions.
 from __future__ import annotations
 
 from ._blocks import Catch, Timed
+from ._fronts import AsyncHydraLogger, HydraLogger
 from ._functions import (
     aclose,
     aflush,
@@ -29,7 +30,9 @@ from ._functions import (
 from ._logger import Logger, get_logger
 
 __all__ = [
+    "AsyncHydraLogger",
     "Catch",
+    "HydraLogger",
     "Logger",
     "Timed",
     "aclose",

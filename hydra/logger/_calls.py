@@ -30,7 +30,7 @@ from ..engine import ENGINE, FILTERED, SAMPLED, Receipt, warn
 from ._processing import process
 
 if TYPE_CHECKING:
-    from ..engine import Stream
+    from ..engine import Routes, Stream
 
 # Told once each; bounded, since a level may be made of data.
 _warned: Final[set[str]] = set()
@@ -68,18 +68,24 @@ class Calls:
         name: The name that layers and readers go by.
         fields: Fields on each of its records.
         tracked: Whether every call gives a receipt of its own.
+        routes: Where its records go; None: where the engine's own scope sends them.
     """
 
     __slots__ = ("_encoded", "_fields", "_routes", "_tag", "_tracked", "name")
 
     def __init__(
-        self, name: str, fields: Mapping[str, object] | None = None, *, tracked: bool = False
+        self,
+        name: str,
+        fields: Mapping[str, object] | None = None,
+        *,
+        tracked: bool = False,
+        routes: Routes | None = None,
     ) -> None:
         # A name that is no string would raise at the first call, where nothing may.
         given: object = name
         self.name = name = given if isinstance(given, str) else str(given)
         self._fields = dict(fields or {})
-        self._routes = ENGINE.routes(name)
+        self._routes = ENGINE.routes(name) if routes is None else routes
         self._tag = logger_tag(name)
         self._tracked = tracked
         # One tuple, replaced whole, so that a fragment is never seen with the
@@ -103,7 +109,7 @@ class Calls:
         try:
             stream = self._routes.levels[TRACE]
         except KeyError:
-            stream = ENGINE.resolve(self._routes, TRACE)
+            stream = self._routes.resolve(TRACE)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -125,7 +131,7 @@ class Calls:
         try:
             stream = self._routes.levels[DEBUG]
         except KeyError:
-            stream = ENGINE.resolve(self._routes, DEBUG)
+            stream = self._routes.resolve(DEBUG)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -147,7 +153,7 @@ class Calls:
         try:
             stream = self._routes.levels[INFO]
         except KeyError:
-            stream = ENGINE.resolve(self._routes, INFO)
+            stream = self._routes.resolve(INFO)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -169,7 +175,7 @@ class Calls:
         try:
             stream = self._routes.levels[WARNING]
         except KeyError:
-            stream = ENGINE.resolve(self._routes, WARNING)
+            stream = self._routes.resolve(WARNING)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -191,7 +197,7 @@ class Calls:
         try:
             stream = self._routes.levels[ERROR]
         except KeyError:
-            stream = ENGINE.resolve(self._routes, ERROR)
+            stream = self._routes.resolve(ERROR)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -213,7 +219,7 @@ class Calls:
         try:
             stream = self._routes.levels[CRITICAL]
         except KeyError:
-            stream = ENGINE.resolve(self._routes, CRITICAL)
+            stream = self._routes.resolve(CRITICAL)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -276,7 +282,7 @@ class Calls:
             stream = self._routes.levels[number]
         except KeyError:
             number = level_number(number)
-            stream = ENGINE.resolve(self._routes, number)
+            stream = self._routes.resolve(number)
         if stream is None:
             return FILTERED
         if exc_info is not None or stack_info is not False or extra is not None:
@@ -292,7 +298,7 @@ class Calls:
         """
         number = parse_level(level)
         levels = self._routes.levels
-        found = levels[number] if number in levels else ENGINE.resolve(self._routes, number)
+        found = levels[number] if number in levels else self._routes.resolve(number)
         return found is not None
 
     # -- the call path

@@ -7,10 +7,11 @@ can be copied, pickled and kept across a change of configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, overload
 
 from ..core.levels import ERROR, INFO
+from ..engine import ENGINE
 from ._blocks import Catch, Timed
 from ._calls import Calls, level_number
 
@@ -34,16 +35,19 @@ class Logger(Calls):
 
     def bind(self, /, **fields: object) -> Logger:
         """Return a logger of this name with *fields* added to each of its records."""
-        return Logger(self.name, {**self._fields, **fields}, tracked=self._tracked)
+        return self._with({**self._fields, **fields}, self._tracked)
 
     def unbind(self, *names: str) -> Logger:
         """Return a logger of this name without the bound fields called *names*."""
         kept = {key: value for key, value in self._fields.items() if key not in names}
-        return Logger(self.name, kept, tracked=self._tracked)
+        return self._with(kept, self._tracked)
 
     def tracked(self) -> Logger:
         """Return a logger whose every call gives a receipt of its own, also below ERROR."""
-        return Logger(self.name, self._fields, tracked=True)
+        return self._with(self._fields, tracked=True)
+
+    def _with(self, fields: Mapping[str, object], tracked: bool) -> Logger:
+        return Logger(self.name, fields, tracked=tracked, routes=self._routes)
 
     # -- around code
 
@@ -98,6 +102,11 @@ class Logger(Calls):
         return f"<Logger {self.name!r}>"
 
     def __reduce__(self) -> tuple[object, ...]:
+        if self._routes is not ENGINE.routes(self.name):
+            raise TypeError(
+                f"the logger {self.name!r} of a front cannot be pickled: where it sends its "
+                "records is known in this process only"
+            )
         return _restore, (self.name, self._fields, self._tracked)
 
     def __copy__(self) -> Logger:

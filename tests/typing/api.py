@@ -93,6 +93,47 @@ def use_levels() -> None:
     assert_type(log.name, str)
 
 
+# -- fronts
+
+
+def use_a_front(path: Path) -> None:
+    front = hydra.HydraLogger({"layers": {"API": {"destinations": ["console"]}}}, name="web")
+    assert_type(front, hydra.HydraLogger)
+    assert_type(front.info("API", "order placed", order_id=42), hydra.Receipt)
+    front.info("to the default layer")
+    front.info("paid %s", 42, layer="API", extra={"user": 7})
+    front.trace("API", "step")
+    front.debug("API", "step %d of %d", 1, 2)
+    front.warning("API", "slow")
+    front.warn("API", "slow")
+    front.error("API", "refused", exc_info=ValueError("no"))
+    front.critical("API", "out of disk", stack_info=True, stacklevel=2)
+    front.fatal("API", "out of disk")
+    front.exception("API", "refused")
+    front.log("info", "API", "by name")
+    front.log(25, "by number, to the default layer")
+    assert_type(front.get_logger("API", service="web"), hydra.Logger)
+    assert_type(front.flush(timeout=1.0), hydra.Stats)
+    assert_type(front.stats(), hydra.Stats)
+    assert_type(front.close(timeout=1.0), hydra.Stats)
+    assert_type(front.initialize(), hydra.HydraLogger)
+    assert_type(front.name, str)
+    with hydra.HydraLogger(config=path) as same:
+        assert_type(same, hydra.HydraLogger)
+    hydra.HydraLogger(file="front.toml", level="debug").close()
+
+
+async def use_an_async_front() -> None:
+    front = hydra.AsyncHydraLogger(preset="service", app="shop")
+    assert_type(await front.initialize(), hydra.AsyncHydraLogger)
+    assert_type(await front.info("API", "order placed"), None)
+    assert_type(await front.flush(), hydra.Stats)
+    assert_type(await front.close(), hydra.Stats)
+    assert_type(await front.aclose(timeout=1.0), hydra.Stats)
+    async with hydra.AsyncHydraLogger({"app": "shop"}) as same:
+        assert_type(same, hydra.AsyncHydraLogger)
+
+
 # -- receipts
 
 
