@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self, cast
 
 from ..config import Settings, load, scoped
+from ..core.callsite import find_caller
 from ..core.levels import CRITICAL, DEBUG, ERROR, INFO, TRACE, WARNING
 from ..engine import ENGINE, Receipt, layer_of, warn
 from ..metrics import Stats
@@ -159,9 +160,10 @@ class Front:
         known = name in _DEFAULTS or layer_of(name, self._settings.layers)
         if found is fresh and not known and self._strangers < _WARNINGS:
             self._strangers += 1
+            site = find_caller()
             warn(
-                f"{self!r} has no layer {name[:80]!r}; its records go where those of "
-                f"{self._default!r} go"
+                f"{self!r} has no layer {name[:80]!r}, which {site.file}:{site.line} asks for; "
+                f"its records go where those of {self._default!r} go"
             )
         return found
 

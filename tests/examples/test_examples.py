@@ -59,6 +59,29 @@ def _audit(tmp_path: Path, *files: Path) -> dict[str, object]:
     return json.loads(answer.stdout)
 
 
+def test_fronts_have_separate_files_and_ends(tmp_path: Path) -> None:
+    """
+    Each front's files hold its own records, complete, and the unknown layer's are in the default.
+    """
+    ended = _run(tmp_path, "fronts.py", "logs")
+    logs = tmp_path / "logs"
+
+    assert 0 == ended.returncode, ended.stderr
+    assert [
+        "red has left: 7 delivered, balanced: True",
+        "blue: 13 delivered, balanced: True",
+        "all: ['blue/api', 'blue/app', 'red/api', 'red/app']",
+    ] == ended.stdout.splitlines()
+    assert "has no layer 'BILLING'" in ended.stderr
+    assert ["request 0", "request 1", "request 2", "closed"] == [
+        record["message"] for record in _records(logs / "red" / "api.log")
+    ]
+    assert ["AUDIT"] * 5 + ["default", "BILLING", "hydra.ledger"] == [
+        record["logger"] for record in _records(logs / "blue" / "app.log")
+    ]
+    assert "complete" == _audit(tmp_path, *sorted(logs.rglob("*.log")))["verdict"]
+
+
 def test_script_logs_and_ends(tmp_path: Path) -> None:
     """
     The script's log holds every row, the one that failed with its exception, and a close record.
