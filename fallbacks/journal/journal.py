@@ -205,6 +205,10 @@ class Journal:
             quota=self.quota,
         )
 
+    def live(self) -> list[Entry]:
+        """Return the entries that nobody has settled yet."""
+        return [entry for each in self._rotation.segments() for entry in each.live.copy().values()]
+
     # What the keeper calls.
 
     def make_spare(self) -> bool:

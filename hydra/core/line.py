@@ -72,6 +72,12 @@ def logger_tag(name: str) -> bytes:
     return encode_plain(clean(text))
 
 
+def logger_of(body: bytes) -> str:
+    """Return the logger's name out of a *body* that was made by `LineEncoder.body`."""
+    name: str = msgspec.json.decode(body + b"}")["logger"]
+    return name
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fragment:
     """

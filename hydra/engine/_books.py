@@ -32,13 +32,17 @@ if TYPE_CHECKING:
 class Ledgerkeeper(Protocol):
     """What a writer tells the journal; without one, `settle` still wakes receipts."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes in and gives back nothing any more."""
+
     def acknowledge(
         self, destination: str, position: Position | None, entries: Sequence[Entry]
     ) -> None:
         """Note that *entries* are safe at *destination*."""
 
-    def release(self, entry: Entry) -> None:
-        """Forget *entry*: every destination has settled it."""
+    def settled(self, entry: Entry) -> None:
+        """Take note that every destination has settled *entry*."""
 
     def fetch(self, entries: Sequence[Entry]) -> None:
         """Put the lines back into *entries* whose lines only the journal has."""
@@ -137,8 +141,5 @@ class Books:
         return [batch[index] for index in taken_of(outcome, len(batch))]
 
     def _tell(self, entry: Entry, fate: Fate) -> None:
-        if not entry.settle(self.name, fate):
-            return
-        # Where another destination has left it to the journal, that is its only place.
-        if all(other.state is not State.JOURNAL for other in list(entry.fates.values())):
-            self._journal.release(entry)
+        if entry.settle(self.name, fate):
+            self._journal.settled(entry)

@@ -171,19 +171,13 @@ class Closing(Hands):
 
     def close_own(self) -> None:
         """Close the descriptors of our own tiers, and drain what comes in meanwhile."""
-        chain = self.chain
-        if not chain.ticket.acquire(_LET_GO):
+        ticket = self.chain.ticket
+        if not ticket.acquire(_LET_GO):
             return
         try:
-            for index in self._safe:
-                tier = chain.tiers[index]
-                if isinstance(tier, SyncTier):
-                    try:
-                        tier.close()
-                    except Exception as error:
-                        chain.meters[index].fail(error)
+            self._close_tiers()
         finally:
-            chain.ticket.release()
+            ticket.release()
         self.help(final=True)
 
     def _close_foreign(self, tier: SyncTier, meter: Meter) -> None:

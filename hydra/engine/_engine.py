@@ -157,25 +157,37 @@ class Scope:
                 self.open(self._settings)
 
     def _install(self, fresh: Run) -> None:
-        old, self.run = self.run, fresh
-        fresh.on_fork = self.current
+        fresh.successor = self.current
         fresh.default_layer = self._default
+        fresh.recovery.former = self._retired_run
+        old, self.run = self.run, fresh
         if old is not None:
+            self._retired = [*self._retired, old]
             for name, service in fresh.services.items():
                 service.predecessor = old.services.get(name)
         self._forget_routes()
         fresh.start(leftovers=leftovers(fresh))
         if old is not None:
-            self._retire(old)
+            old.keeper.on_left = self._take_over_left
+            old.retire()
+            self._forget_retired()
         _hooks.register(self._engine)
 
-    def _retire(self, run: Run) -> None:
-        run.begin_close()
-        retired = [*self._retired, run]
+    def _forget_retired(self) -> None:
         # Closed is not enough: its last writer may still be letting go of the files, and
         # the end of the process has to wait for that.
+        retired = self._retired
         owing = [other for other in retired if other.gone and other.owes]
         self._retired = owing[-_KEPT:] + [other for other in retired if not other.gone]
+
+    def _retired_run(self, name: str) -> Run | None:
+        return next((run for run in self._retired if run.id == name), None)
+
+    def _take_over_left(self) -> None:
+        # What a retired run has left to its journal need not wait for another start.
+        run = self.run
+        if run is not None and not run.closing:
+            run.recovery.start()
 
     def _forget_routes(self) -> None:
         for routes in (*self._routes.values(), *(found() for found in [*self._leased.values()])):

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.breaker import State
 from fallbacks.outcomes import Unknown
+from fallbacks.tier import SyncTier
 from fallbacks.tiers import StreamTier
 
 from ._bell import Bell
 from ._jobs import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from fallbacks.chain import Chain
     from fallbacks.position import Position
@@ -58,6 +59,8 @@ class Hands:
         self._instant = tuple(i for i in own if isinstance(chain.tiers[i], StreamTier))
         self._draining = draining
         self._bell = Bell()
+        self.retired = False
+        """Whether another run is in force: nobody comes back for what is opened from now on."""
         self._stuck_at: int | None = None
         self._helped = False
 
@@ -128,6 +131,8 @@ class Hands:
                     )
                 if final and held:
                     self.writer.abandon_rest()
+                    if self.retired:
+                        self._close_tiers()
             finally:
                 # One in the other: a handler may raise in here, too.
                 try:
@@ -142,6 +147,17 @@ class Hands:
             if not held or len(queue.entries) >= before or monotonic() >= until:
                 break
         return not queue.entries
+
+    def _close_tiers(self) -> None:
+        """With the ticket in hand: close the descriptors of our own tiers; a write reopens."""
+        chain = self.chain
+        for index in self._safe:
+            tier = chain.tiers[index]
+            if isinstance(tier, SyncTier):
+                try:
+                    tier.close()
+                except Exception as error:
+                    chain.meters[index].fail(error)
 
     def pump(self) -> bool:
         """
@@ -262,6 +278,15 @@ class Hands:
         with self._ticket():
             self.writer.adopted += store.import_lines(run, lines, scan)
         self.queue.ring()
+
+    def hand_over(self, keys: Container[object]) -> None:
+        """Strike the records with *keys* out of the books: a later run has them in its own."""
+        writer, overflow = self.writer, self.queue.overflow
+        with self._ticket():
+            kept = [entry for entry in overflow if entry.key not in keys]
+            writer.adopted -= len(overflow) - len(kept)
+            overflow.clear()
+            overflow.extend(kept)
 
     @contextmanager
     def _ticket(self) -> Iterator[None]:

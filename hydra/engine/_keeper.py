@@ -8,7 +8,7 @@ journal. One thread, started by the first record of level ERROR or above.
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import allocate_lock, start_new_thread
 from collections import deque
 from itertools import count
 from time import monotonic
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.journal import JournalFull
 
+from ..queue import State
 from ._bell import Bell, Once
 from ._waiting import running_loop
 
@@ -60,6 +61,7 @@ class Keeper:
         self._interval = interval
         self._settle = settle
         self._threaded = threaded
+        self._entering: dict[bytes, None] = {}
         self._requests: deque[Entry] = deque()
         self._failed = count()
         self._degraded = count()
@@ -70,7 +72,12 @@ class Keeper:
         self._dirty = False
         self._asleep = True
         self._leaving = False
-        self._closed = False
+        self.closed = False
+        """Whether nothing is taken in or given back any more."""
+        self.on_left: Callable[[], object] = lambda: None
+        """Told after the end when records were left here for somebody to take over."""
+        self.ended = False
+        """Whether the files have been let go of."""
         self._bell = Bell()
         self._thread = Once(self._main)
         self._tending = allocate_lock()
@@ -85,8 +92,18 @@ class Keeper:
         records are queued only, which is counted as well.
         """
         journal = self.journal
-        if journal is None or self._closed:
+        if journal is None:
             return
+        # First this, then a look at `closed`: who closes looks the other way round.
+        self._entering[entry.key] = None
+        try:
+            if not self.closed:
+                self._append(journal, entry)
+        finally:
+            self._entering.pop(entry.key, None)
+            self._end_if_last()
+
+    def _append(self, journal: Journal, entry: Entry) -> None:
         began = monotonic()
         if began < self._stalled_until and running_loop() is not None:
             next(self._degraded)
@@ -129,11 +146,14 @@ class Keeper:
             next(self._bad_notes)
             self._owed[destination] = keys
 
-    def release(self, entry: Entry) -> None:
-        """Forget *entry*: every destination has settled it."""
-        if self.journal is not None and entry.segment is not None:
+    def settled(self, entry: Entry) -> None:
+        """Forget *entry*, which every destination has settled, unless one left it in here."""
+        if self.journal is None or entry.segment is None:
+            return
+        if all(fate.state is not State.JOURNAL for fate in entry.fates.copy().values()):
             segment: Segment = entry.segment  # type: ignore[assignment]
             self.journal.settle(segment, entry.key)
+        self._end_if_last()
 
     def fetch(self, entries: Sequence[Entry]) -> None:
         """Put the lines back into *entries* whose lines only the journal has."""
@@ -161,7 +181,7 @@ class Keeper:
         if journal is None:
             return
         with self._tending:
-            if self._closed:
+            if self.closed:
                 return
             asked = [self._requests.popleft() for _ in range(len(self._requests))]
             self._dirty = False
@@ -182,22 +202,52 @@ class Keeper:
         """
         Close the journal for good: what is logged later is written directly.
 
-        Its files are removed, unless a record in them is settled nowhere yet.
+        Its files are removed, unless a record was left to them. While a call is
+        under way whose record is in them they stay locked, for whoever took them
+        over would deliver it a second time; the last such call lets go of them.
         """
-        self._closed = True
+        self.closed = True
         self.leave()
+        if not self._under_way():
+            self._end()
+
+    def _under_way(self) -> bool:
+        """Return whether a record is in the journal whose call has not come to its end."""
         if self.journal is None:
+            return False
+        if self._entering:
+            return True
+        live: list[Entry] = self.journal.live()  # type: ignore[assignment]
+        return not all(entry.settled for entry in live)
+
+    def _end_if_last(self) -> None:
+        """After the close: let go of the files, if the call at hand was the last to need them."""
+        if self.closed and not self.ended and not self._under_way():
+            # It may wait for the disk, which the call must not, if there is a thread to be had.
+            try:
+                start_new_thread(self._end, ())
+            except RuntimeError:
+                self._end()
+
+    def _end(self) -> None:
+        journal = self.journal
+        if journal is None:
             return
         # The journal is looked after by one thread at a time. One that hangs in
         # fdatasync is not waited for: the end of the process must not hang too.
         alone = self._tending.acquire(True, _STALL_AT_CLOSE)
         try:
-            found = self.journal.statistics()
+            if self.ended:
+                return
+            found = journal.statistics()
             clean = found.live == 0 and (found.segments == 0 or self._settle())
-            self.journal.close(clean=clean)
+            journal.close(clean=clean)
+            self.ended = True
         finally:
             if alone:
                 self._tending.release()
+        if found.live:
+            self.on_left()
 
     @property
     def running(self) -> bool:
@@ -215,7 +265,7 @@ class Keeper:
         return int(repr(self._degraded)[6:-1])
 
     def _wake(self) -> None:
-        if self._threaded and not self._closed:
+        if self._threaded and not self.closed:
             self._asleep = self._leaving = False
             try:
                 self._bell.ring()
@@ -232,6 +282,6 @@ class Keeper:
                 self._asleep = not self._dirty
                 self._bell.wait(self._interval if self._dirty else None)
                 self._asleep = False
-            if not self._closed and (self._requests or self._dirty):
+            if not self.closed and (self._requests or self._dirty):
                 self.tend()
         self._asleep = True

@@ -17,9 +17,11 @@ _WIPE_ON_FORK: Final = 18
 
 
 class Home(Protocol):
-    """`home[0]` is true in the process that made it, and in no child of that one."""
+    """`home[0]` is true where it was made, until set to 0, and in no child of that process."""
 
     def __getitem__(self, place: int, /) -> int: ...
+
+    def __setitem__(self, place: int, value: int, /) -> None: ...
 
 
 def home() -> Home:
@@ -43,3 +45,6 @@ class _Asking:
 
     def __getitem__(self, place: int, /) -> int:
         return os.getpid() == self._pid
+
+    def __setitem__(self, place: int, value: int, /) -> None:
+        self._pid = os.getpid() if value else 0

@@ -8,14 +8,18 @@ and the next start finds them again.
 
 from __future__ import annotations
 
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING
 
 from fallbacks.journal import Refusals, adopt
 
+from ..core.ids import identify
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fallbacks.journal import Recovered
 
     from ._run import Run
 
@@ -29,22 +33,29 @@ class Recovery:
     """
 
     def __init__(self, run: Run) -> None:
-        self.over = True
-        """Whether everything that was there to be taken over has been."""
         self.failures = 0
         """Journals that could not be taken over, and stayed where they are."""
         self.refusals = Refusals()
+        self.former: Callable[[str], Run | None] = lambda _: None
+        """Gives the run of this process that has a name, while it is in the books."""
         self._run = run
+        self._asked: deque[None] = deque()
+        self._at_work = allocate_lock()
         self._waiting: deque[Callable[[], object]] = deque()
 
     def start(self) -> None:
-        """Take over what is there, on a thread of its own."""
-        self.over = False
+        """Take over what is there, on a thread of its own, after those that are at it."""
+        self._asked.append(None)
         try:
             start_new_thread(self._main, ())
         except RuntimeError:
             # Without threads, the next start will find it again.
-            self.over = True
+            self._asked.pop()
+
+    @property
+    def over(self) -> bool:
+        """Whether everything that was there to be taken over has been."""
+        return not self._asked
 
     def take_over(self) -> None:
         """Take over what is there, on this thread."""
@@ -75,6 +86,15 @@ class Recovery:
                 recovered.release()
             else:
                 recovered.finish()
+                self._strike_out(recovered)
+
+    def _strike_out(self, recovered: Recovered) -> None:
+        """Where the run was one of this process: its records are in the books of this one now."""
+        former = self.former(recovered.run)
+        if former is None:
+            return
+        for name, lines in recovered.pending.items():
+            former.services[name].hand_over({identify(line) for line in lines})
 
     def notify(self, wake: Callable[[], object]) -> None:
         """Have *wake* called when the recovery is over; at once when it is."""
@@ -83,13 +103,14 @@ class Recovery:
             wake()
 
     def _main(self) -> None:
-        try:
-            self.take_over()
-        except Exception:
-            self.failures += 1
-        finally:
-            self.over = True
-            # It may have been closed meanwhile: what has been opened since is nobody's then.
-            self._run.recovery_over()
-            while self._waiting:
-                self._waiting.popleft()()
+        with self._at_work:
+            try:
+                self.take_over()
+            except Exception:
+                self.failures += 1
+            finally:
+                self._asked.pop()
+        # It may have been closed meanwhile: what has been opened since is nobody's then.
+        self._run.recovery_over()
+        while self._waiting and self.over:
+            self._waiting.popleft()()

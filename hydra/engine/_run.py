@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from ..core.ids import new_run
 from ..core.levels import ERROR
+from ..core.line import logger_of
 from ._process import home
-from ._receipts import OwnReceipt, Receipt
+from ._receipts import FILTERED, OwnReceipt, Receipt
 from ._recovery import Recovery
 from ._stream import DISK_WAIT, GuaranteedStream, Stream
 from ._waiting import running_loop, wait
@@ -67,7 +68,7 @@ class Run:
         self.id = new_run()
         self.pid = os.getpid()
         self.home = home()
-        """`home[0]` is true in this process, and false in a child that was forked from it."""
+        """`home[0]` is true while the run is in force, and false in a child that was forked."""
         self.default_layer = ""
         """The layer of loggers that no layer is for; empty: no layer."""
         self.labels = count(1)
@@ -84,12 +85,15 @@ class Run:
         self.held_prefixes: list[str] = []
         """Paths that the names of held files begin with."""
         self.journal_directory: str | None = None
-        self.on_fork: Callable[[], Run | None] = lambda: None
+        self.successor: Callable[[], Run | None] = lambda: None
+        """Gives the run in force, for calls that find that this one is not."""
         self.suppressed = count()
         """Records that a processor dropped; read by its repr."""
         self.processing: set[int] = set()
         """Idents of threads that are inside a processor."""
         self.time_ns = clock.time_ns
+        self.closing = False
+        """Whether it was asked to end; nothing is begun that the end would have to wait for."""
         self.closed = False
         self.gone = False
         """Whether threads, files and directories of the run have been let go of."""
@@ -203,13 +207,17 @@ class Run:
                     service.note_stuck()
         return OwnReceipt(entry, writers)
 
-    def resend(self, stream: Stream, body: bytes, level: int, tracked: bool) -> Receipt:
-        """Send *body* on in a child that was forked behind Python's back."""
-        child = self.on_fork()
-        assert child is not None
-        names = tuple(writer.name for writer in stream.writers)
-        guaranteed = isinstance(stream, GuaranteedStream)
-        return child.stream(names, guaranteed=guaranteed).send(body, level, tracked)
+    def resend(self, body: bytes, level: int, tracked: bool) -> Receipt:
+        """
+        Send *body* on where the run in force wants it.
+
+        This one was replaced while the call was under way, or it is the parent's
+        of a child that was forked behind Python's back.
+        """
+        successor = self.successor()
+        assert successor is not None
+        stream = successor.route(logger_of(body), level)
+        return FILTERED if stream is None else stream.send(body, level, tracked)
 
     def _wait_until(self, done: Callable[[], bool], notify: Notify, deadline: float) -> None:
         ident = get_ident()
@@ -234,8 +242,21 @@ class Run:
 
     # -- the end
 
+    def retire(self) -> None:
+        """
+        Drain and close, since another run is in force: calls that find out go there.
+
+        One that is past finding out still writes here, even after the close; as
+        nobody asks this run for anything then, it lets go of the file itself.
+        """
+        self.home[0] = 0
+        for service in self.services.values():
+            service.retired = True
+        self.begin_close()
+
     def begin_close(self) -> None:
         """Ask every writer to drain and to end."""
+        self.closing = True
         for service in self.services.values():
             service.begin_close()
             if self.gone:

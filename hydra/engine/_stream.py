@@ -114,7 +114,7 @@ class Stream:
     def _send(self, body: bytes, level: int, tracked: bool) -> Receipt:
         """Queue *body* where several destinations, a long line or a full queue need care."""
         if not self.home[0]:
-            return self.run.resend(self, body, level, tracked)
+            return self.run.resend(body, level, tracked)
         full = [writer for writer in self.writers if self.full(writer)]
         park = bool(full) and self.run.may_park()
         if full and not park:
@@ -241,7 +241,7 @@ class GuaranteedStream(Stream):
         """
         run = self.run
         if not self.home[0]:
-            return run.resend(self, body, level, tracked)
+            return run.resend(body, level, tracked)
         if run.keeper.journal is None and any(map(self.full, self.writers)):
             return self._send(body, level, tracked=True)
         began = monotonic()

@@ -238,10 +238,15 @@ class Writer(Replaying):
 
     def _live_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         queue = self.queue
-        if queue.overflow and (
-            len(queue.entries) <= queue.low_water
-            # Barriers that wait for what is in the journal must not keep it there.
-            or not queue.depth
+        # What a closed journal was left with is for whoever takes it over.
+        if (
+            queue.overflow
+            and not self._journal.closed
+            and (
+                len(queue.entries) <= queue.low_water
+                # Barriers that wait for what is in the journal must not keep it there.
+                or not queue.depth
+            )
         ):
             self._fetch_overflow()
         if not queue.entries:
@@ -317,7 +322,7 @@ class Writer(Replaying):
                 self.note_drop(*numbered(batch[index]), CLOSED)
             elif entry.segment is not None:
                 self.queue.overflow.append(entry)
-                entry.settle(self.name, Fate(State.JOURNAL))
+                self._tell(entry, Fate(State.JOURNAL))
             else:
                 self.drop(entry, CLOSED)
 
@@ -334,6 +339,7 @@ class Writer(Replaying):
         chosen = [queue.overflow.popleft() for _ in range(min(room, len(queue.overflow)))]
         self._journal.fetch(chosen)
         for entry in chosen:
+            entry.fates.pop(self.name, None)
             if entry.line:
                 queue.put(entry, len(entry.line))
             else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 
 import pytest
 
@@ -14,7 +15,7 @@ from fallbacks.journal import Journal, adopt
 from fallbacks.system import PosixSystem
 from hydra.engine import _keeper
 from hydra.engine._keeper import Keeper
-from hydra.queue import Entry
+from hydra.queue import Entry, Fate, State
 
 pytestmark = pytest.mark.integration
 
@@ -87,7 +88,7 @@ def test_no_journal():
     entry = _entry_of(1)
     keeper.append(entry)
     keeper.acknowledge("app", None, [entry])
-    keeper.release(entry)
+    keeper.settled(entry)
     keeper.fetch([entry])
     keeper.tend()
     keeper.close()
@@ -116,7 +117,7 @@ def test_acknowledged_record_is_not_left(keeper, tmp_path):
     keeper.append(first)
     keeper.append(second)
     keeper.acknowledge("app", None, [first])
-    keeper.release(first)
+    keeper.settled(first)
     keeper.journal.close(clean=False)
 
     assert [second.line] == _left(tmp_path)
@@ -124,13 +125,61 @@ def test_acknowledged_record_is_not_left(keeper, tmp_path):
 
 def test_close_keeps_what_nobody_has(keeper, tmp_path):
     """
-    A journal with an unsettled record stays for the next start; one without goes.
+    A record that was left to the journal stays for the next start, which may have it at once.
     """
+    told = []
+    keeper.on_left = lambda: told.append(_left(tmp_path))
+    entry = _entry_of(1)
+    keeper.append(entry)
+    entry.settle("app", Fate(State.JOURNAL))
+    keeper.settled(entry)
+    keeper.close()
+
+    assert [[entry.line]] == told
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.JOURNAL])
+def test_close_waits_for_a_call_that_is_under_way(keeper, tmp_path, state):
+    """
+    Nobody can take over a record whose call is under way; its end lets go of the files.
+    """
+    ended = threading.Event()
     entry = _entry_of(1)
     keeper.append(entry)
     keeper.close()
+    during = _left(tmp_path)
+    entry.settle("app", Fate(state))
+    keeper.settled(entry)
+    while not keeper.ended:
+        ended.wait(0.001)
 
-    assert [entry.line] == _left(tmp_path)
+    assert [] == during
+    assert ([entry.line] if state is State.JOURNAL else []) == _left(tmp_path)
+
+
+def test_close_waits_for_no_call_that_the_journal_refused(keeper, tmp_path):
+    """
+    A record that was being written when the journal closed, and was not taken, keeps nothing.
+    """
+    journal = keeper.journal
+    first = _entry_of(1)
+    keeper.append(first)
+    first.settle("app", Fate(State.DELIVERED))
+    keeper.settled(first)
+    kept = []
+
+    def refuse(*_):
+        keeper.close()
+        kept.extend((tmp_path / "journal").iterdir())
+        raise OSError(errno.ENOSPC, "full")
+
+    journal.append = refuse
+    keeper.append(_entry_of(2))
+    while not keeper.ended:
+        threading.Event().wait(0.001)
+
+    assert kept
+    assert [] == list((tmp_path / "journal").iterdir())
 
 
 def test_close_removes_what_is_settled(keeper, tmp_path):
@@ -140,7 +189,7 @@ def test_close_removes_what_is_settled(keeper, tmp_path):
     entry = _entry_of(1)
     keeper.append(entry)
     keeper.acknowledge("app", None, [entry])
-    keeper.release(entry)
+    keeper.settled(entry)
     keeper.close()
 
     assert [] == list((tmp_path / "journal").iterdir())
@@ -202,7 +251,7 @@ def test_room_is_made_when_records_are_settled(keeper):
     for entry in entries:
         keeper.append(entry)
         keeper.acknowledge("app", None, [entry])
-        keeper.release(entry)
+        keeper.settled(entry)
         keeper.tend()
 
     assert 0 == keeper.failed
