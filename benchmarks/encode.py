@@ -35,7 +35,7 @@ def main() -> None:
     encoder = LineEncoder(Redactor())
     info, shop = level_tag(20), logger_tag("shop")
     bound = encoder.fragment({"service": "api", "version": "1.2.3"})
-    body, own = encoder.body, line._encode
+    body, own = encoder.body, line.encode
     cases: dict[str, Callable[[], object]] = {
         "body, no fields": lambda: body(NS, info, shop, "order placed", EMPTY, EMPTY, {}),
         "body, 5 fields": lambda: body(NS, info, shop, "order placed", EMPTY, EMPTY, FIELDS),

@@ -37,6 +37,9 @@ class _Layer:
 
 _current: Final[ContextVar[_Layer | None]] = ContextVar("hydra_context", default=None)
 
+innermost: Final = _current.get
+"""Return the layer of the running context; None outside of any. The short way to ask."""
+
 
 def current(encoder: Fragments) -> Fragment:
     """Return the fields of the running context, encoded by *encoder*; `EMPTY` outside of any."""

@@ -8,8 +8,9 @@ last. Fragments encoded earlier are joined only where no name occurs twice.
 Rule 3: a field with a reserved name gets `_` appended until its name is free.
 Rule 4: the complete line takes at most `max_bytes`; one that had to be cut says so with
 `"truncated":true` as its last field.
-Rule 5: `body` never raises. What passes the short checks of the fast way is encoded by one
-call into C; everything else, and everything that fails there, goes the careful way.
+Rule 5: `body` never raises. What is plain is encoded by one call into C; everything else, and
+everything that fails there, goes the careful way. Most records never come here: what a logger
+does for plain ones (see `hydra.logger`) makes the same bytes of the same parts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final
 import msgspec
 
 from ._fit import Encode, fit, shrink_exception
-from .timestamps import SECOND, THREE_DIGITS, second_text
+from .timestamps import MILLISECOND, SECOND, THREE_DIGITS, second_text
 from .values import DEPTH, INT_MAX, INT_MIN, Plain, Redacts, ShowAll, Walker, clean
 
 MAX_BYTES: Final = 65_536
@@ -36,10 +37,16 @@ RESERVED: Final = frozenset(
 )
 
 # Longer strings go the careful way, so that nothing large is encoded only to be cut.
-_STRING: Final = 4_096
-_FIELDS: Final = 64
+LONG: Final = 4_096
+# Values of these types, short strings and integers of 64 bits are encoded as they are.
+SCALARS: Final = frozenset({float, bool, type(None)})
 _KNOWN_KEYS: Final = 4_096
 _LOGGER_LIMIT: Final = 200
+
+# Keywords of a logging call that say how it is logged; they are no fields.
+CONTROL: Final = frozenset({"exc_info", "stack_info", "stacklevel", "extra"})
+# Names that are not written as they are.
+UNUSUAL: Final = RESERVED | CONTROL
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.:/@ -]{1,64}")
 
@@ -47,7 +54,8 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.:/@ -]{1,64}")
 # some readers split lines. Neither occurs outside a JSON string.
 _CONTROL: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
-_encode: Final = msgspec.json.Encoder().encode
+encode: Final = msgspec.json.Encoder().encode
+"""Plain data as JSON. Raises for half a surrogate pair and for integers over 64 bits."""
 
 
 def escape_controls(data: bytes) -> bytes:
@@ -63,7 +71,7 @@ def _escaped(found: re.Match[bytes]) -> bytes:
 
 def encode_plain(value: Plain) -> bytes:
     """Return plain data (see `hydra.core.values`) as compact JSON without control characters."""
-    return escape_controls(_encode(value))
+    return escape_controls(encode(value))
 
 
 def logger_tag(name: str) -> bytes:
@@ -95,6 +103,15 @@ class Fragment:
     keys: frozenset[str] = frozenset()
     cut: bool = False
 
+    def joins(self, inner: Fragment, fields: Iterable[str]) -> bool:
+        """Return whether this, *inner* and *fields* can be joined as they are: no name twice."""
+        return (
+            not (self.cut or inner.cut)
+            and self.keys.isdisjoint(fields)
+            and inner.keys.isdisjoint(fields)
+            and self.keys.isdisjoint(inner.keys)
+        )
+
 
 EMPTY: Final = Fragment()
 
@@ -112,7 +129,7 @@ class LineEncoder:
         ValueError: If *max_bytes* or *max_depth* is too small.
     """
 
-    __slots__ = ("_depth", "_known", "_limit", "_moment", "_redactor", "max_bytes")
+    __slots__ = ("_depth", "_redactor", "known", "limit", "max_bytes", "moment")
 
     def __init__(
         self,
@@ -125,13 +142,14 @@ class LineEncoder:
         if max_depth < 1:
             raise ValueError(f"max_depth must be at least 1, not {max_depth}")
         self.max_bytes = max_bytes
-        self._limit = max_bytes - ID_BYTES
+        self.limit = max_bytes - ID_BYTES
         self._depth = max_depth
         self._redactor: Redacts = redactor or ShowAll()
         # Keys seen to be plain, not reserved and not redacted. Replaced, not shrunk,
         # when full, so that keys made of data cannot fill the memory.
-        self._known: dict[str, bool] = {}
-        self._moment: tuple[int, bytes] = (0, b'{"timestamp":"1970-01-01T00:00:00.')
+        self.known: set[str] = set()
+        # One tuple, replaced whole: the start of a millisecond and how its lines begin.
+        self.moment: tuple[int, bytes] = (0, b'{"timestamp":"1970-01-01T00:00:00.000')
 
     def fragment(self, fields: Mapping[str, object]) -> Fragment:
         """
@@ -171,58 +189,22 @@ class LineEncoder:
             exception: From `hydra.core.errors.exception_tag`, or empty.
         """
         try:
-            base, start = self._moment
-            rest = ns - base
-            if not 0 <= rest < 1_000_000_000:
-                rest, start = self._tick(ns)
-            micros = rest // 1000
-            if type(message) is str and len(message) <= _STRING and len(fields) <= _FIELDS:
-                known = self._known
-                for key, value in fields.items():
-                    kind = type(value)
-                    if kind is str:
-                        if len(value) > _STRING:  # type: ignore[arg-type]
-                            break
-                    elif kind is int:
-                        if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
-                            break
-                    elif kind is not bool and kind is not float and value is not None:
-                        break
-                    if key not in known and not self._learn(key):
-                        break
-                else:
-                    if (bound is EMPTY or (not bound.cut and bound.keys.isdisjoint(fields))) and (
-                        context is EMPTY
-                        or (
-                            not context.cut
-                            and context.keys.isdisjoint(fields)
-                            and context.keys.isdisjoint(bound.keys)
-                        )
-                    ):
-                        line = b"".join(
-                            (
-                                start,
-                                THREE_DIGITS[micros // 1000],
-                                THREE_DIGITS[micros % 1000],
-                                b'Z","level":',
-                                level_tag,
-                                b',"logger":',
-                                logger_tag,
-                                b',"message":',
-                                _encode(message),
-                                bound.data,
-                                context.data,
-                                b"," if fields else b"",
-                                _encode(fields)[1:-1],
-                                exception,
-                            )
-                        )
-                        if len(line) <= self._limit:
-                            if 127 not in line and line.isascii():
-                                return line
-                            line = _CONTROL.sub(_escaped, line)
-                            if len(line) <= self._limit:
-                                return line
+            if self._is_plain(message, fields) and bound.joins(context, fields):
+                line = b"".join(
+                    (
+                        self._head(ns, level_tag, logger_tag),
+                        b',"message":',
+                        encode(message),
+                        bound.data,
+                        context.data,
+                        b"," if fields else b"",
+                        encode(fields)[1:-1],
+                        exception,
+                    )
+                )
+                line = escape_controls(line)
+                if len(line) <= self.limit:
+                    return line
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: S110 - whatever failed here, the careful way names it
@@ -237,8 +219,8 @@ class LineEncoder:
             # Operators only: at the end of the stack no function can be called, not even one in C.
             kind = error.__class__
             return (
-                self._moment[1]
-                + b'000000Z","level":'
+                self.moment[1]
+                + b'000Z","level":'
                 + level_tag
                 + b',"logger":'
                 + logger_tag
@@ -247,23 +229,42 @@ class LineEncoder:
                 + b'>","truncated":true'
             )
 
-    def _tick(self, ns: int) -> tuple[int, bytes]:
-        """Return the nanoseconds in the second of *ns* and how a line of it starts."""
+    def tick(self, ns: int) -> tuple[int, bytes]:
+        """Return the nanoseconds in the millisecond of *ns* and how a line of it begins."""
         second, rest = divmod(ns, SECOND)
-        start = b'{"timestamp":"' + second_text(second)
-        self._moment = (second * SECOND, start)
+        number = rest // MILLISECOND
+        start = b'{"timestamp":"' + second_text(second) + THREE_DIGITS[number]
+        rest -= number * MILLISECOND
+        self.moment = (ns - rest, start)
         return rest, start
 
-    def _learn(self, key: str) -> bool:
-        """Return whether *key* may go the fast way, and remember it if so."""
-        if type(key) is not str or key in RESERVED or _PLAIN_KEY.fullmatch(key) is None:
-            return False
-        if self._redactor.verdict(key):
-            return False
-        if len(self._known) >= _KNOWN_KEYS:
-            self._known = {}
-        self._known[key] = True
+    def learn(self, keys: Iterable[str]) -> bool:
+        """Return whether fields under *keys* may be encoded as they are; remember them if so."""
+        for key in keys:
+            if type(key) is not str or key in UNUSUAL or _PLAIN_KEY.fullmatch(key) is None:
+                return False
+            if self._redactor.verdict(key):
+                return False
+        if len(self.known) >= _KNOWN_KEYS:
+            self.known = set()
+        self.known.update(keys)
         return True
+
+    def _head(self, ns: int, level_tag: bytes, logger_tag: bytes) -> bytes:
+        base, start = self.moment
+        rest = ns - base
+        if not 0 <= rest < MILLISECOND:
+            rest, start = self.tick(ns)
+        micros = THREE_DIGITS[rest // 1000]
+        return b'%b%bZ","level":%b,"logger":%b' % (start, micros, level_tag, logger_tag)
+
+    def _is_plain(self, message: object, fields: dict[str, object]) -> bool:
+        """Return whether *message* and *fields* can be encoded as they are, by one call into C."""
+        if type(message) is not str or len(message) > LONG:
+            return False
+        if not self.known.issuperset(fields) and not self.learn(fields):
+            return False
+        return all(map(_is_scalar, fields.values()))
 
     def _careful(
         self,
@@ -276,10 +277,7 @@ class LineEncoder:
         fields: dict[str, object],
         exception: bytes,
     ) -> bytes:
-        rest, start = self._tick(ns)
-        head = b"".join(
-            (start, b"%06d" % (rest // 1000), b'Z","level":', level_tag, b',"logger":', logger_tag)
-        )
+        head = self._head(ns, level_tag, logger_tag)
         return self._complete(head, message, bound, context, fields, exception)
 
     def _complete(
@@ -303,7 +301,7 @@ class LineEncoder:
         else:
             said, joined = unreserved({**bound.fields, **context.fields, **own}), b""
         start = b',"message":'
-        room = self._limit - len(head) - len(start)
+        room = self.limit - len(head) - len(start)
         message_json = encode_plain(text)
         written = joined + _joined(said)
         if len(message_json) + len(written) + len(exception) > room - (
@@ -322,6 +320,15 @@ _LAST: Final[dict[type[BaseException], bytes]] = {
     RecursionError: b"RecursionError",
     MemoryError: b"MemoryError",
 }
+
+
+def _is_scalar(value: object) -> bool:
+    kind = type(value)
+    if kind is str:
+        return len(value) <= LONG  # type: ignore[arg-type]
+    if kind is int:
+        return INT_MIN <= value <= INT_MAX  # type: ignore[operator]
+    return kind in SCALARS
 
 
 def _pairs(fields: Mapping[str, object]) -> Iterable[tuple[object, object]]:

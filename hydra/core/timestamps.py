@@ -14,6 +14,7 @@ import time
 from typing import Final
 
 SECOND: Final = 1_000_000_000
+MILLISECOND: Final = 1_000_000
 # 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in seconds since 1970.
 _FIRST: Final = -62_135_596_800
 _LAST: Final = 253_402_300_799

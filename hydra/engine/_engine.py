@@ -26,43 +26,14 @@ from . import _hooks
 from ._build import build, leftovers, warn
 from ._reading import read, together
 from ._receipts import QUEUED
+from ._routes import Routes
 from ._waiting import forget_threads, wait, wait_async
 
 if TYPE_CHECKING:
     from ._run import Run
-    from ._stream import Stream
 
 # How many runs that are closed, and still owe something, are kept for their statistics.
 _KEPT: Final = 8
-
-
-class Routes:
-    """
-    What one logger name may send where: a stream per level, filled as levels are used.
-
-    Args:
-        name: The logger's name.
-        scope: Whose runs are asked.
-        lease: Kept for as long as these routes are, see `Lease`.
-    """
-
-    __slots__ = ("__weakref__", "lease", "levels", "name", "scope")
-
-    def __init__(self, name: str, scope: Scope, lease: Lease | None = None) -> None:
-        self.name = name
-        self.scope = scope
-        self.lease = lease
-        self.levels: dict[int, Stream | None] = {}
-
-    def resolve(self, level: int) -> Stream | None:
-        """Ask the run in force where records of *level* go, and remember it."""
-        run = self.scope.current()
-        stream = run.route(self.name, level)
-        self.levels[level] = stream
-        if run is not self.scope.run:
-            # The configuration changed in between; what was just remembered is stale.
-            self.levels.pop(level, None)
-        return stream
 
 
 class Scope:
@@ -192,7 +163,7 @@ class Scope:
     def _forget_routes(self) -> None:
         for routes in (*self._routes.values(), *(found() for found in [*self._leased.values()])):
             if routes is not None:
-                routes.levels = {}
+                routes.ways = {}
 
     # -- draining
 

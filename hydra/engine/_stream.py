@@ -1,12 +1,13 @@
 """
 A stream: the numbered lines of one set of destinations and one lane.
 
-Rule 1: taking a number and appending the line is one step. A `for` loop fetches
-from `itertools.count` without giving signals or other threads a chance to run,
-and none of the bytecodes from there to the end of `append` does either. So the
-order of numbers is the order in the queue, and an interrupted call leaves no gap.
-One thing in between does look for signals, the formatting of a number: what a
-handler logs there overtakes, and when it raises, the step is finished first.
+Rule 1: taking a number and appending the line is one step, here and where a plain
+record is sent (see `_way`). A `for` loop fetches from `itertools.count` without giving
+signals or other threads a chance to run, and none of the bytecodes from there to the
+end of `append` does either. So the order of numbers is the order in the queue, and an
+interrupted call leaves no gap. One thing in between does look for signals, the
+formatting of a number: what a handler logs there overtakes, and when it raises, the
+step is finished first.
 Rule 2: where a record has more than one place to go, the calls to make are
 prepared first and made in one loop over C functions. When a signal raises in
 the middle, what was begun is finished before the exception goes on.
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     Step: TypeAlias = tuple[Callable[[Any], object], object]
 
 # Makes a line as `%d` does, a little slower, and does not look for signals meanwhile.
-_UNDISTURBED: Final = b'%b%b%.0f"}\n'
+UNDISTURBED: Final = b'%b%b%.0f"}\n'
 # Bytes that the id adds to a body at most, when the size of a line is estimated.
 _ID_BYTES: Final = 64
 # Seconds that a CRITICAL may wait for fdatasync.
@@ -83,36 +84,6 @@ class Stream:
             level: The record's level.
             tracked: Whether the caller wants a receipt of its own.
         """
-        queue = self.queue
-        if (
-            queue is None
-            or len(queue.entries) >= queue.limit
-            or len(body) > self.fat
-            or tracked
-            or not self.home[0]
-        ):
-            return self._send(body, level, tracked)
-        number, line = 0, b""
-        try:
-            for number in self.numbers:
-                line = b'%b%b%d"}\n' % (body, self.prefix, number)
-                queue.entries.append(line)
-                break
-        except MemoryError:
-            if number:
-                self.writers[0].note_drop(self.label, number, level_name(level), NO_MEMORY)
-            return DROPPED
-        except BaseException:
-            if number and not line:
-                queue.entries.append(_UNDISTURBED % (body, self.prefix, number))
-            raise
-        finally:
-            if queue.idle:
-                queue.ring()
-        return QUEUED
-
-    def _send(self, body: bytes, level: int, tracked: bool) -> Receipt:
-        """Queue *body* where several destinations, a long line or a full queue need care."""
         if not self.home[0]:
             return self.run.resend(body, level, tracked)
         full = [writer for writer in self.writers if self.full(writer)]
@@ -193,7 +164,7 @@ class Stream:
         """Return the calls that queue *body*, where something was raised after it was numbered."""
         if not number:
             return []
-        entry = self._entry(_UNDISTURBED % (body, self.prefix, number), number, level)
+        entry = self._entry(UNDISTURBED % (body, self.prefix, number), number, level)
         return self._places(entry)
 
     def _places(self, entry: Entry) -> list[Step]:
@@ -243,7 +214,7 @@ class GuaranteedStream(Stream):
         if not self.home[0]:
             return run.resend(body, level, tracked)
         if run.keeper.journal is None and any(map(self.full, self.writers)):
-            return self._send(body, level, tracked=True)
+            return super().send(body, level, tracked=True)
         began = monotonic()
         number, line = 0, b""
         entry: Entry | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..core.callsite import find_caller
 from ..core.context import current, current_fields
-from ..core.errors import ExcInfo, exception_tag
+from ..core.errors import exception_tag
 from ..core.levels import (
     CRITICAL,
     DEBUG,
@@ -25,8 +25,9 @@ from ..core.levels import (
     level_tag,
     parse_level,
 )
-from ..core.line import EMPTY, Fragment, LineEncoder, format_message, logger_tag
+from ..core.line import EMPTY, Fragment, LineEncoder, logger_tag
 from ..engine import ENGINE, FILTERED, SAMPLED, Receipt, warn
+from ._control import parted
 from ._processing import process
 
 if TYPE_CHECKING:
@@ -52,14 +53,6 @@ def level_number(level: int | str) -> int:
     return INFO
 
 
-def _is_true(value: object) -> bool:
-    """Return whether *value* is true; one that cannot be asked is."""
-    try:
-        return bool(value)
-    except Exception:
-        return True
-
-
 class Calls:
     """
     The part of a logger that logs; `Logger` adds what makes other loggers.
@@ -71,7 +64,7 @@ class Calls:
         routes: Where its records go; None: where the engine's own scope sends them.
     """
 
-    __slots__ = ("_encoded", "_fields", "_routes", "_tag", "_tracked", "name")
+    __slots__ = ("_bound", "_fields", "_routes", "_tracked", "name")
 
     def __init__(
         self,
@@ -86,178 +79,70 @@ class Calls:
         self.name = name = given if isinstance(given, str) else str(given)
         self._fields = dict(fields or {})
         self._routes = ENGINE.routes(name) if routes is None else routes
-        self._tag = logger_tag(name)
         self._tracked = tracked
-        # One tuple, replaced whole, so that a fragment is never seen with the
-        # encoder of another configuration.
-        self._encoded: tuple[LineEncoder | None, Fragment] = (None, EMPTY)
+        # The fields as the encoder has encoded them. One tuple, replaced whole, so that
+        # a fragment is never seen with the encoder of another configuration.
+        self._bound: tuple[LineEncoder | None, Fragment] = (None, EMPTY)
 
     # -- levels
 
-    def trace(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def trace(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level trace: finer than debug; for following a single step. See `Logger.log`."""
         try:
-            stream = self._routes.levels[TRACE]
+            way = self._routes.ways[TRACE]
         except KeyError:
-            stream = self._routes.resolve(TRACE)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, TRACE, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(TRACE)
+        return FILTERED if way is None else way(self, message, args, fields)
 
-    def debug(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def debug(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level debug: for whoever works on the code. See `Logger.log`."""
         try:
-            stream = self._routes.levels[DEBUG]
+            way = self._routes.ways[DEBUG]
         except KeyError:
-            stream = self._routes.resolve(DEBUG)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, DEBUG, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(DEBUG)
+        return FILTERED if way is None else way(self, message, args, fields)
 
-    def info(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def info(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level info: something happened that is worth knowing. See `Logger.log`."""
         try:
-            stream = self._routes.levels[INFO]
+            way = self._routes.ways[INFO]
         except KeyError:
-            stream = self._routes.resolve(INFO)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, INFO, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(INFO)
+        return FILTERED if way is None else way(self, message, args, fields)
 
-    def warning(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def warning(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level warning: something is odd, and nothing has failed yet. See `Logger.log`."""
         try:
-            stream = self._routes.levels[WARNING]
+            way = self._routes.ways[WARNING]
         except KeyError:
-            stream = self._routes.resolve(WARNING)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, WARNING, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(WARNING)
+        return FILTERED if way is None else way(self, message, args, fields)
 
-    def error(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def error(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level error: something failed; it is in the kernel on return. See `Logger.log`."""
         try:
-            stream = self._routes.levels[ERROR]
+            way = self._routes.ways[ERROR]
         except KeyError:
-            stream = self._routes.resolve(ERROR)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, ERROR, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(ERROR)
+        return FILTERED if way is None else way(self, message, args, fields)
 
-    def critical(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def critical(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level critical: the service cannot go on; waits for the disk. See `Logger.log`."""
         try:
-            stream = self._routes.levels[CRITICAL]
+            way = self._routes.ways[CRITICAL]
         except KeyError:
-            stream = self._routes.resolve(CRITICAL)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, CRITICAL, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(CRITICAL)
+        return FILTERED if way is None else way(self, message, args, fields)
 
     warn = warning
     fatal = critical
 
-    def exception(
-        self,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = True,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def exception(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level error with the exception being handled. See `Logger.log`."""
-        return self.error(
-            message, *args, exc_info=exc_info, stack_info=stack_info, stacklevel=stacklevel,
-            extra=extra, **fields,
-        )  # fmt: skip
+        fields.setdefault("exc_info", True)
+        return self.error(message, *args, **fields)
 
-    def log(
-        self,
-        level: int | str,
-        message: object,
-        /,
-        *args: object,
-        exc_info: ExcInfo = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-        extra: Mapping[str, object] | None = None,
-        **fields: object,
-    ) -> Receipt:
+    def log(self, level: int | str, message: object, /, *args: object, **fields: object) -> Receipt:
         """
         Log *message* at *level*.
 
@@ -279,15 +164,11 @@ class Calls:
         """
         number = level if type(level) is int else level_number(level)
         try:
-            stream = self._routes.levels[number]
+            way = self._routes.ways[number]
         except KeyError:
             number = level_number(number)
-            stream = self._routes.resolve(number)
-        if stream is None:
-            return FILTERED
-        if exc_info is not None or stack_info is not False or extra is not None:
-            fields = self._extras(fields, stack_info, extra)
-        return self._emit(stream, number, message, args, exc_info, stacklevel, fields)
+            way = self._routes.resolve(number)
+        return FILTERED if way is None else way(self, message, args, fields)
 
     def is_enabled_for(self, level: int | str) -> bool:
         """
@@ -297,35 +178,31 @@ class Calls:
             ValueError: If *level* is no level.
         """
         number = parse_level(level)
-        levels = self._routes.levels
-        found = levels[number] if number in levels else self._routes.resolve(number)
+        ways = self._routes.ways
+        found = ways[number] if number in ways else self._routes.resolve(number)
         return found is not None
 
-    # -- the call path
+    # -- what is not plain (see `way_of`)
+
+    def _bind_to(self, encoder: LineEncoder) -> Fragment:
+        """Have the logger's own fields encoded, and keep what comes out."""
+        bound = encoder.fragment(self._fields)
+        self._bound = (encoder, bound)
+        return bound
 
     def _emit(
-        self,
-        stream: Stream,
-        level: int,
-        message: object,
-        args: tuple[object, ...],
-        exc_info: ExcInfo,
-        stacklevel: int,
-        fields: dict[str, object],
+        self, stream: Stream, level: int, message: object, fields: dict[str, object]
     ) -> Receipt:
+        """Send a record that may need anything: control keywords, processors, careful encoding."""
         run = stream.run
         encoder = run.encoder
-        if args:
-            message = format_message(message, args)
-        bound = EMPTY
-        if self._fields:
-            owner, bound = self._encoded
-            if owner is not encoder:
-                bound = encoder.fragment(self._fields)
-                self._encoded = (encoder, bound)
+        asked, fields = parted(fields)
+        owner, bound = self._bound
+        if owner is not encoder:
+            bound = self._bind_to(encoder)
         context = current(encoder)
         if run.settings.callsite:
-            site = find_caller(stacklevel)
+            site = find_caller(asked.stacklevel)
             fields = {
                 **fields,
                 "code.file.path": site.file,
@@ -340,26 +217,15 @@ class Calls:
                 return SAMPLED
             message, fields = answer
             bound = context = EMPTY
-        exception = exception_tag(exc_info) if exc_info is not None else b""
+        exception = b"" if asked.exc_info is None else exception_tag(asked.exc_info)
         body = encoder.body(
-            run.time_ns(), level_tag(level), self._tag, message, bound, context, fields, exception
+            run.time_ns(),
+            level_tag(level),
+            logger_tag(self.name),
+            message,
+            bound,
+            context,
+            fields,
+            exception,
         )
         return stream.send(body, level, self._tracked)
-
-    def _extras(
-        self, fields: dict[str, object], stack_info: bool, extra: Mapping[str, object] | None
-    ) -> dict[str, object]:
-        """Return *fields* with what the control keywords ask for."""
-        if extra is not None:
-            try:
-                fields = {**extra, **fields}
-            except Exception:
-                # It is no mapping, or one whose own methods raise; the encoder can show it.
-                fields = {**fields, "extra": extra}
-        if _is_true(stack_info):
-            import traceback
-
-            frames = traceback.format_stack()
-            own = __package__.partition(".")[0]
-            fields = {**fields, "stack": "".join(f for f in frames if f"/{own}/logger/" not in f)}
-        return fields

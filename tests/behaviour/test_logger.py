@@ -13,7 +13,6 @@ import warnings
 import pytest
 
 import hydra
-from hydra.engine import ENGINE
 from tests.contract import kit
 
 pytestmark = pytest.mark.integration
@@ -467,4 +466,4 @@ def test_first_calls_of_many_threads(sink):
     assert 800 == kit.closed().delivered
     totals = kit.proven(sink.lines)
     assert [1, 400, 400] == sorted(totals.values())
-    assert ENGINE.routes("fresh") is ENGINE.routes("fresh")
+    assert hydra.get_logger("fresh")._routes is hydra.get_logger("fresh")._routes

@@ -228,7 +228,7 @@ def test_key_that_interrupts(encoder, monkeypatch):
     def interrupt(self, ns):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LineEncoder, "_tick", interrupt)
+    monkeypatch.setattr(LineEncoder, "tick", interrupt)
     with pytest.raises(KeyboardInterrupt):
         body(encoder, a=1)
 
@@ -240,7 +240,7 @@ def test_known_keys_are_bounded(encoder):
     for n in range(10_000):
         body(encoder, **{f"k{n}": 1})
 
-    assert len(encoder._known) <= 4096
+    assert len(encoder.known) <= 4096
 
 
 @pytest.mark.parametrize("size", [2048, 4096, 65_536])
