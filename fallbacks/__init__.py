@@ -3,11 +3,13 @@ Fallbacks: move batches of opaque lines through tiers, and lose none silently.
 
 A library in its own right: it knows nothing of logging. `Chain` drives tiers by a
 `Plan`; `HeldStore` keeps lines for replay; `Journal` keeps what must survive the
-process; `Drops` and `Balance` say where everything went.
+process; `Drops` and `Balance` say where everything went. `Sender` and `AsyncSender`
+join a chain and its held store for whoever has lines and no engine.
 """
 
 from __future__ import annotations
 
+from ._sending import Sent
 from .batch import Batch
 from .breaker import Breaker
 from .chain import Chain
@@ -21,6 +23,7 @@ from .plan import Health, Plan
 from .position import Position
 from .retry import Retry
 from .score import Score
+from .sender import AsyncSender, Sender
 from .strategy import Rule, Strategy
 from .system import SYSTEM, System
 from .ticket import Ticket
@@ -30,6 +33,7 @@ __all__ = [
     "DELIVERED",
     "SYSTEM",
     "SYSTEM_CLOCK",
+    "AsyncSender",
     "AsyncTier",
     "Balance",
     "Batch",
@@ -55,6 +59,8 @@ __all__ = [
     "Retryable",
     "Rule",
     "Score",
+    "Sender",
+    "Sent",
     "Strategy",
     "SyncTier",
     "System",

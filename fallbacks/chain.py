@@ -276,9 +276,11 @@ def _beyond_exception(answer: Outcome) -> BaseException | None:
 
 def part(batch: Batch, step: Try) -> Batch:
     """Return the lines of *batch* that *step* is about."""
-    if len(step.indices) == len(batch) and step.duplicate == batch.duplicate:
+    # What is replayed was doubtful before this delivery began, and stays so.
+    duplicate = batch.duplicate or step.duplicate
+    if len(step.indices) == len(batch) and duplicate == batch.duplicate:
         return batch
-    return batch.select(step.indices, duplicate=step.duplicate)
+    return batch.select(step.indices, duplicate=duplicate)
 
 
 def call_on_thread(tier: Tier, batch: Batch, finished: Callable[[Outcome], None]) -> None:

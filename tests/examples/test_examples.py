@@ -8,9 +8,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from fallbacks.testing import check_tier
 
 pytestmark = pytest.mark.e2e
 
@@ -284,3 +287,45 @@ def _module(name: str):
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+WEBHOOKS = """\
+before the outage   delivered 3
+while it lasted     held 5, replayed 0
+when it was over    delivered 0, held 2
+replayed            delivered 6, held 0
+rejected for good   order 6
+the receiver has    [1, 2, 3, 4, 5, 7, 8, 9, 10]
+nothing is lost, and nothing there twice
+"""
+
+
+@pytest.mark.parametrize("way", [(), ("--async",)], ids=["thread", "loop"])
+def test_webhooks_outlive_the_outage_of_their_receiver(tmp_path: Path, way: tuple[str]) -> None:
+    """
+    What a receiver does not take is held and replayed in order; what it refuses is given back.
+    """
+    ended = _run(tmp_path, "webhooks.py", *way, tmp_path / "state")
+
+    assert (0, "", WEBHOOKS) == (ended.returncode, ended.stderr, ended.stdout)
+    assert [] == list((tmp_path / "state").iterdir())
+
+
+def test_webhooks_of_the_example_are_a_tier_that_conforms() -> None:
+    """
+    The function that posts events over HTTP keeps the rules of a tier, with a real receiver.
+    """
+    spec = importlib.util.spec_from_file_location("webhooks", EXAMPLES / "webhooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    with hooks.receiving() as server:
+        verdict = check_tier(
+            lambda: hooks.CallableTier(partial(hooks.post, server.server_address)),
+            received=lambda _: [hooks.line_of(order, 1.0) for order in server.orders],
+            fail=lambda _: setattr(server, "down", True),
+            heal=lambda _: setattr(server, "down", False),
+            lines=lambda number, size: hooks.line_of(number, 1.0),
+            seconds=PATIENCE / 2,
+        )
+
+    assert {"acknowledgement", "failure", "healing", "order"} <= set(verdict.holds)

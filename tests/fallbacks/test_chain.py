@@ -365,6 +365,8 @@ def test_tier_gets_what_is_left_and_its_mark() -> None:
     assert batch is part(batch, Try(0, range(3), 1.0, duplicate=False))
     assert ([b"a\n", b"c\n"], False) == (list(smaller), smaller.duplicate)
     assert (LINES, True) == (list(marked), marked.duplicate)
+    assert marked is part(marked, Try(0, range(3), 1.0, duplicate=False))
+    assert part(marked, Try(0, [0], 1.0, duplicate=False)).duplicate
 
 
 def test_call_on_a_thread_of_its_own() -> None:

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import assert_type
 
 import fallbacks
+import fallbacks.testing
+import fallbacks.tiers
 import hydra
+import hydra.testing
 from hydra.metrics import DestinationStats, JournalStats, TierStats
 from hydra.queue import Fate, State
 
@@ -296,3 +299,32 @@ def drop_health_checks(
 
 def configure_processors() -> None:
     hydra.configure(processors=[add_version, drop_health_checks])
+
+
+# -- senders
+
+
+def deliver(chain: fallbacks.Chain, store: fallbacks.HeldStore) -> tuple[bytes, ...]:
+    with fallbacks.Sender(chain, store=store) as sender:
+        sent = sender.send([b"a line\n"], timeout=1.0)
+        assert_type(sent, fallbacks.Sent)
+        return sent.left if sender.replay().held else sent.rejected
+
+
+async def adeliver(chain: fallbacks.Chain) -> int:
+    async with fallbacks.AsyncSender(chain) as sender:
+        return (await sender.send([b"a line\n"])).delivered
+
+
+# -- kits for tests
+
+
+def check_everything() -> None:
+    verdict = fallbacks.testing.check_tier(
+        lambda: fallbacks.tiers.MemoryTier(2000), received=lambda tier: tier.lines
+    )
+    assert_type(verdict, fallbacks.testing.Verdict)
+    for case in hydra.testing.sink_cases():
+        hydra.testing.check_sink(lambda: send, seconds=1.0, cases=[case])
+    hydra.testing.check_encoder(bytes.upper, lines=hydra.testing.canonical_lines(), skip=["pure"])
+    assert_type(verdict.holds, tuple[str, ...])
