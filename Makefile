@@ -2,6 +2,7 @@
 # pyproject.toml changes. Needs Python 3.11+, make and a package index.
 #   make test PYTEST_ARGS="-m unit -x"     hand arguments to pytest
 #   make test PYTHON=python3.13            use this interpreter
+#   make bench BENCH_ARGS="--quick"        hand arguments to the benchmarks
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
@@ -63,6 +64,14 @@ format: $(DEV) ## format the code and mend what ruff can mend
 	@$(RUN) -m ruff check --fix --exit-zero --quiet .
 	@$(RUN) -m ruff format --quiet .
 
+.PHONY: bench
+bench: $(DEV) ## measure hydra beside its peers, and write docs/benchmarks.md
+	@$(RUN) -m benchmarks $(if $(BENCH_ARGS),$(BENCH_ARGS),--publish)
+
+.PHONY: bench-micro
+bench-micro: $(DEV) ## time the steps of the hot path one by one
+	@$(RUN) -m pytest -q benchmarks --benchmark-only --benchmark-sort=name $(PYTEST_ARGS)
+
 .PHONY: dist
 dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
 	@rm -rf dist
@@ -72,6 +81,6 @@ dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
 
 .PHONY: clean
 clean: ## remove the environment and everything generated
-	@rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
+	@rm -rf $(VENV) .venv-peers dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,9 @@ Rule 2: a comment in front of a fenced block says what stands in there:
 `<!-- output -->` what the last Python block printed, `<!-- stderr -->` what it wrote
 to standard error, `<!-- file: PATH -->` what is in a file now, `<!-- run: COMMAND -->`
 what a command prints. `<!-- save: PATH -->` puts the block behind it into a file.
-Rule 3: outputs are compared with ids, times and places made equal (`alike`).
+Rule 3: the numbers of README.md come from docs/benchmarks.json, which `make bench` writes;
+which of them is decided here, and not by how they turned out.
+Rule 4: outputs are compared with ids, times and places made equal (`alike`).
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
+FIGURES: Final = ROOT / "docs" / "benchmarks.json"
 PATIENCE: Final = 50.0
 PLACE: Final = "/srv/shop"
 """What the directory of a page is called in its outputs."""
@@ -44,6 +47,9 @@ _BLOCK: Final = re.compile(
 _PICTURE: Final = re.compile(
     r"(<!-- picture: [^\n]+ -->\n```text\n).*?(^```\n<!-- end of picture -->)",
     re.DOTALL | re.MULTILINE,
+)
+_FIGURES: Final = re.compile(
+    r"(<!-- figures: [^\n]+ -->\n).*?(^<!-- end of figures -->)", re.DOTALL | re.MULTILINE
 )
 _EQUAL: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "<time>"),
@@ -277,6 +283,62 @@ def with_picture(text: str, drawn: str) -> str:
     return _PICTURE.sub(lambda found: f"{found[1]}{drawn}{found[2]}", text)
 
 
+# -- the figures
+
+# Figure, case, metric, and what the row is called.
+_SHOWN: Final = (
+    ("throughput", "plain", "rate", "records a second, one thread"),
+    ("throughput", "awaited", "rate", "records a second, awaited on uvloop"),
+    ("throughput", "4 threads", "rate", "records a second, four threads"),
+    ("latency", "20,000 a second", "p99", "99 of 100 calls in a coroutine, \u00b5s"),
+    ("latency", "sink hung", "max", "the slowest call while the sink hangs, \u00b5s"),
+    ("errors", "ERROR", "p99", "99 of 100 ERROR calls, \u00b5s"),
+    ("start", "a script", "first", "start to the first record on the disk, ms"),
+)
+
+_MORE: Final = (
+    "every record was read back from its file. [All figures](docs/benchmarks.md), those of other "
+    "libraries and those that hydra loses included, "
+    "[and how to make them](docs/how-to/benchmarks.md).\n"
+)
+
+
+def figures(result: dict[str, Any] | None) -> str:
+    """Return what README.md says about speed; *result* is None before a run was published."""
+    if result is None:
+        return (
+            "Numbers are not printed here before a run on a quiet machine has made them; "
+            "[`make bench`](docs/how-to/benchmarks.md) makes yours.\n"
+        )
+    machine = result["run"]["machine"]
+    lines = ["| | hydra | best peer | |", "|---|---:|---:|---|"]
+    for figure, case, metric, title in _SHOWN:
+        rows = result["figures"][figure]["cases"][case][metric]["rows"]
+        leader = next((name for name, row in rows.items() if row.get("best")), "")
+        peer = _three(rows[leader]["median"]) if leader else "none"
+        own = rows["hydra"]
+        ours = _three(own["median"]) if "median" in own else f"refused: {own['refused']}"
+        lines.append(f"| {title} | {ours} | {peer} | {leader} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; {_MORE}",
+        ]
+    )
+
+
+def _three(value: float) -> str:
+    """Return *value* with three figures."""
+    return f"{float(f'{value:.3g}'):,.10g}"
+
+
+def with_figures(text: str) -> str:
+    """Return the README with the figures that are published."""
+    result = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else None
+    return _FIGURES.sub(lambda found: f"{found[1]}{figures(result)}{found[2]}", text)
+
+
 def main(arguments: list[str]) -> int:
     """Bring the pages up to date, or say that they are not; return the exit status."""
     if arguments[:1] == ["--run-page"]:
@@ -286,6 +348,8 @@ def main(arguments: list[str]) -> int:
     for page in pages():
         before = page.read_text(encoding="utf-8")
         after = rendered(before, str(page.relative_to(ROOT)))
+        if page == README:
+            after = with_figures(after)
         if page == README and "--picture" in arguments:
             after = with_picture(after, picture())
         if before == after:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TextIO
+
+from .adapter import Peer, Promises, as_text
+
+
+class StdlibFile(Peer):
+    """`logging` with a FileHandler."""
+
+    name = "stdlib"
+    modules = ("logging",)
+    page = "https://docs.python.org/3/howto/logging-cookbook.html"
+    promises = Promises(structured=False)
+
+    def version(self) -> str:
+        import platform
+
+        return platform.python_version()
+
+    def setup(self, path: str, level: str, also: Sequence[str] = ()) -> None:
+        self._configure([logging.FileHandler(name) for name in (path, *also)], level)
+
+    def setup_stream(self, stream: TextIO, level: str) -> None:
+        self._configure([logging.StreamHandler(stream)], level)
+
+    def _configure(self, handlers: list[logging.Handler], level: str) -> None:
+        # The format of the cookbook's first example.
+        formatter = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
+        for handler in handlers:
+            handler.setFormatter(formatter)
+        logger = logging.getLogger("bench")
+        logger.setLevel(level.upper())
+        self._attach(logger, handlers)
+        self._take(as_text, logger)
+
+    def _attach(self, logger: logging.Logger, handlers: list[logging.Handler]) -> None:
+        for handler in handlers:
+            logger.addHandler(handler)
+
+    def close(self) -> None:
+        logging.shutdown()

@@ -1,0 +1,115 @@
+"""
+Small SVG pictures of figures: bars, lines. No library, so that a page can be made anywhere.
+
+Colours are those of a reader's light or dark page: text takes `currentColor` of the picture's
+own style sheet, hydra has a colour of its own, everybody else is grey or one of a few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+WIDTH: Final = 720
+_ROW: Final = 22
+_LABEL: Final = 150
+_STYLE: Final = (
+    "text{font:12px sans-serif;fill:#333}.g{stroke:#ccc;stroke-width:1}"
+    "@media(prefers-color-scheme:dark){text{fill:#ddd}.g{stroke:#444}}"
+)
+_OURS: Final = "#c2410c"
+_GREY: Final = "#94a3b8"
+_COLOURS: Final = ("#2563eb", "#059669", "#7c3aed", "#be123c", "#0891b2", "#a16207", "#4d7c0f")
+
+
+def bars(title: str, unit: str, values: dict[str, float], ours: str) -> str:
+    """Return horizontal bars, longest first, with the number at the end of each."""
+    ordered = sorted(values.items(), key=lambda item: -item[1])
+    most = max(values.values(), default=0.0) or 1.0
+    room = WIDTH - _LABEL - 90
+    parts = []
+    for row, (name, value) in enumerate(ordered):
+        y = 34 + row * _ROW
+        width = max(value / most * room, 1.0)
+        colour = _OURS if name == ours else _GREY
+        parts += [
+            _text(_LABEL - 8, y + 12, name, "end"),
+            f'<rect x="{_LABEL}" y="{y}" width="{width:.1f}" height="15" fill="{colour}"/>',
+            _text(_LABEL + width + 6, y + 12, f"{short(value)} {unit}".strip()),
+        ]
+    return _picture(title, 40 + len(ordered) * _ROW, parts)
+
+
+def lines(
+    title: str, unit: str, ticks: Sequence[str], values: dict[str, list[float]], ours: str
+) -> str:
+    """
+    Return a line for each of *values* over *ticks*, on a logarithmic scale.
+
+    The scale is what percentiles need: the tail of one is the middle of another.
+    """
+    every = [value for line in values.values() for value in line if value > 0]
+    if not every:
+        return _picture(title, 60, [_text(10, 45, "no figures")])
+    low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every)))
+    high = max(high, low + 1)
+    top, height, left, right = 34, 300, 60, WIDTH - 170
+
+    def x(index: int) -> float:
+        return left + (right - left) * index / max(len(ticks) - 1, 1)
+
+    def y(value: float) -> float:
+        return top + height * (high - math.log10(max(value, 10.0**low))) / (high - low)
+
+    parts = []
+    for power in range(low, high + 1):
+        at = y(10.0**power)
+        parts += [
+            f'<line class="g" x1="{left}" y1="{at:.1f}" x2="{right}" y2="{at:.1f}"/>',
+            _text(left - 6, at + 4, short(10.0**power), "end"),
+        ]
+    parts += [_text(x(i), top + height + 18, tick, "middle") for i, tick in enumerate(ticks)]
+    parts.append(_text(4, top - 8, unit))
+    names = sorted(values, key=lambda name: -values[name][-1])
+    colours = dict(zip((n for n in names if n != ours), _forever(), strict=False)) | {ours: _OURS}
+    for row, name in enumerate(names):
+        points = " ".join(f"{x(i):.1f},{y(value):.1f}" for i, value in enumerate(values[name]))
+        colour, thick = colours[name], 3 if name == ours else 1.5
+        parts += [
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"/>',
+            f'<rect x="{right + 16}" y="{top + row * 18}" width="10" height="10" fill="{colour}"/>',
+            _text(right + 32, top + row * 18 + 10, name),
+        ]
+    return _picture(title, max(top + height + 30, top + len(names) * 18 + 10), parts)
+
+
+def short(value: float) -> str:
+    """Return *value* with three figures that count, as people write it."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.3g} M"
+    if abs(value) >= 1_000:
+        digits = max(0, 3 - len(str(int(abs(value)))))
+        return f"{round(value, -(len(str(int(abs(value)))) - 3)):,.{digits}f}"
+    return f"{value:.3g}"
+
+
+def _forever() -> list[str]:
+    return [colour for _ in range(10) for colour in _COLOURS]
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _picture(title: str, height: float, parts: list[str]) -> str:
+    heading = f'<text x="4" y="18" font-weight="bold">{escape(title)}</text>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
+        f'role="img" aria-label="{escape(title, quote=True)}">\n<style>{_STYLE}</style>\n'
+        + "\n".join([heading, *parts])
+        + "\n</svg>\n"
+    )
