@@ -39,6 +39,8 @@ CLASSES: Final = {
 # A test compares these with the constants of the engine.
 REASONS: Final[dict[str, str]] = {
     "queue_full": "The queue was full, and nobody may wait, or the time to wait was over.",
+    "evicted": "The queue was full and this the oldest record in it (`drop_old`).",
+    "shed": "The queue was nearly full, and records of this level make room (`shed`).",
     "park_full": "On an event loop: the queue was full, and no more lines could be parked.",
     "discarded": "On an event loop: the line was parked, and nobody kept its receipt.",
     "cancelled": "On an event loop: the task that awaited the parked line was cancelled.",
@@ -71,8 +73,8 @@ def _families() -> Iterator[tuple[str, ...]]:
     )  # fmt: skip
     destination = DestinationStats(
         name="app", accepted=0, delivered=0, pending=0, dropped=0, held=0, replayed=0, lost=0,
-        queued=0, queued_bytes=0, high_water=0, parked=0, blocked_seconds=0.0, mode="new",
-        rescues=0, crashes=0, tiers=(tier,),
+        queued=0, queued_bytes=0, high_water=0, parked=0, spilled=0, blocked_seconds=0.0,
+        mode="new", rescues=0, crashes=0, tiers=(tier,),
     )  # fmt: skip
     stats = Stats(destinations={"app": destination}, drops={("info", "queue_full"): 0})
     said = kind = ""

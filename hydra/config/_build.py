@@ -103,6 +103,26 @@ class _Reader:
             values["reserve"] = records // default.QUEUE_RESERVE_SHARE
         return replace(base, **values)
 
+    def _spilling(
+        self, queue: QueueSettings, own: object, draft: Mapping[str, object], where: str
+    ) -> QueueSettings:
+        """Return *queue*, which must not spill where the destination holds nothing."""
+        fallbacks = draft.get("fallback")
+        holds = (
+            any(fallback.type == "file" for fallback in fallbacks)
+            if isinstance(fallbacks, tuple)
+            else draft["type"] in ("file", "sink")
+        )
+        if queue.when_full != "spill" or holds:
+            return queue
+        if isinstance(own, Mapping) and own.get("when_full") is not None:
+            self._problem(
+                f"{where}.queue.when_full",
+                "needs a fallback of type file, which holds what is spilled",
+                "spill",
+            )
+        return replace(queue, when_full="drop_new")
+
     def _journal(self, given: object) -> JournalSettings:
         journal = _made(JournalSettings, self._options(TABLES["journal"], given, "journal"))
         if journal.quota < 2 * journal.segment:
@@ -136,10 +156,13 @@ class _Reader:
             draft = self._draft(DESTINATION, shapes.element(item), where)
             drafts.append((where, draft))
             found.append(draft)
-            if "queue" in draft:
-                draft["queue"] = self._queue(draft["queue"], f"{where}.queue", queue)
             if "fallback" in draft:
                 draft["fallback"] = self._fallbacks(draft["fallback"], f"{where}.fallback")
+            if "queue" in draft:
+                own = shapes.opened(draft["queue"])
+                draft["queue"] = self._spilling(
+                    self._queue(own, f"{where}.queue", queue), own, draft, where
+                )
         self._name(drafts)
         for where, draft in drafts:
             self._claim(where, draft)

@@ -284,8 +284,11 @@ QUEUE: Final = (
     _choice(
         "when_full",
         types.WhenFull,
-        "`block` waits up to `block_timeout`, then drops new records until there is room; "
-        "`drop_new` drops them at once. Drops are counted and declared.",
+        "What becomes of records below error that find the queue full. `block` waits up to "
+        "`block_timeout`, then drops new records until there is room; `drop_new` drops them at "
+        "once; `drop_old` drops the oldest one instead; `shed` drops trace and debug from 60 % "
+        "on, info from 80 %, the rest at 100 %; `spill` has them held in the first fallback file, "
+        "and is `drop_new` where there is none. Drops are counted and declared.",
     ),
     Option(
         "block_timeout",

@@ -24,7 +24,7 @@ Stream: TypeAlias = Literal["stdout", "stderr"]
 Color: TypeAlias = Literal["auto", "always", "never"]
 Strategy: TypeAlias = Literal["failover"]
 WriterKind: TypeAlias = Literal["auto", "thread", "loop"]
-WhenFull: TypeAlias = Literal["block", "drop_new"]
+WhenFull: TypeAlias = Literal["block", "drop_new", "drop_old", "shed", "spill"]
 Processor: TypeAlias = Callable[..., object]
 
 

@@ -40,12 +40,22 @@ class Bell:
 
 
 class Once:
-    """At most one thread at a time that runs *main*."""
+    """
+    At most one thread at a time that runs *main*.
 
-    __slots__ = ("_main", "_token")
+    Args:
+        main: What it does.
+        more: Asked when it has ended, for what came in too late for it to see:
+            whether another one is needed.
+    """
 
-    def __init__(self, main: Callable[[], object]) -> None:
+    __slots__ = ("_main", "_more", "_token")
+
+    def __init__(
+        self, main: Callable[[], object], *, more: Callable[[], bool] = lambda: False
+    ) -> None:
         self._main = main
+        self._more = more
         self._token = [True]
 
     @property
@@ -81,3 +91,5 @@ class Once:
             self._main()
         finally:
             self._token.append(True)
+        if self._more():
+            self.start()

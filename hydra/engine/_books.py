@@ -8,14 +8,14 @@ Rule 2: what is pending is counted where it is, never by subtraction.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fallbacks.ledger import Balance, Drops
 from fallbacks.outcomes import Outcome, taken_of
 from fallbacks.tier import Kind
 
 from ..queue import Entry, Fate, Fifo, State
-from ._jobs import Job, weight
+from ._jobs import Job, numbered, weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from fallbacks.held import HeldStore
     from fallbacks.position import Position
 
+    from ._spiller import Spiller
     from ._stream import Stream
+
+
+EVICTED: Final = "evicted"
+"""Reason of a drop: the queue was full, and this was the oldest record below ERROR in it."""
 
 
 class Ledgerkeeper(Protocol):
@@ -76,6 +81,8 @@ class Books:
         self.queue = queue
         self.store = store
         self.drops = Drops(clock)
+        self.spiller: Spiller | None = None
+        """Writes to the held store what finds no place in the queue; with `spill` only."""
         self.streams: list[Stream] = []
         self.job: Job | None = None
         """What is on its way."""
@@ -92,10 +99,49 @@ class Books:
         """Count a record that was not taken in."""
         self.drops.note(stream, number, level, reason)
 
+    def evict(self) -> bool:
+        """
+        Drop the oldest record below ERROR that is queued; return whether there was one.
+
+        Any thread may call it, also while the writer takes from the same queue.
+        """
+        queue, defer = self.queue, self.drops.defer
+        while (item := queue.oldest()) is not None:
+            if isinstance(item, Entry):
+                entry, line = item, item.line
+                note = (item.stream, item.number, item.level, EVICTED)
+            else:
+                entry, line = None, item
+                note = (*numbered(item), EVICTED)
+            gone: object = False
+            try:
+                # A loop over a C function: no signal comes between the removal, which
+                # answers with None, and the count.
+                for gone in queue.removal(item):
+                    defer(note)
+            except ValueError:
+                # Or the writer was faster, and the next one is the oldest.
+                if gone is None:
+                    raise
+            finally:
+                if gone is None:
+                    self.drops.fold()
+                    queue.unpad(len(line))
+                    if entry is not None:
+                        entry.settle(self.name, Fate(State.DROPPED, None, EVICTED))
+            if gone is None:
+                return True
+        return False
+
+    def spill(self) -> None:
+        """See to it that what has just been put into the spill is written to the store."""
+        if self.spiller is not None:
+            self.spiller.start()
+
     def drop(self, entry: Entry, reason: str) -> None:
         """Count *entry* as dropped here, and tell its receipt."""
         self.drops.note(entry.stream, entry.number, entry.level, reason)
-        self._tell(entry, Fate(State.DROPPED, None, reason))
+        self.tell(entry, Fate(State.DROPPED, None, reason))
 
     @property
     def pending(self) -> int:
@@ -106,6 +152,8 @@ class Books:
             queue.depth
             + queue.waiting
             + len(queue.overflow)
+            + queue.spilling
+            + (0 if self.spiller is None else self.spiller.pending)
             + held
             + self._moving
             + self._in_flight()
@@ -140,6 +188,7 @@ class Books:
             return []
         return [batch[index] for index in taken_of(outcome, len(batch))]
 
-    def _tell(self, entry: Entry, fate: Fate) -> None:
+    def tell(self, entry: Entry, fate: Fate) -> None:
+        """Note what became of *entry* here."""
         if entry.settle(self.name, fate):
             self._journal.settled(entry)

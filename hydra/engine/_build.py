@@ -32,6 +32,7 @@ from ._keeper import Keeper
 from ._loop import EngineLoop
 from ._run import Run
 from ._service import Service
+from ._spiller import Spiller
 from ._watchdog import Watchdog
 from ._writer import Writer
 
@@ -247,10 +248,14 @@ def _service(
         label = f"{next(run.labels)}c"
         prefix = f',"id":"{run.id}.{label}-'.encode()
         control = ControlStream(prefix, label, name, run.encoder)
+    # Where there is no place to hold anything, a record that does not fit is dropped.
+    full = queue.when_full
+    if full == "spill" and chained.store is None:
+        full = "drop_new"
     writer = Writer(
         name,
         chain,
-        Fifo(queue.records, queue.reserve, queue.bytes),
+        Fifo(queue.records, queue.reserve, queue.bytes, full, queue.block_timeout),
         # A console has no holding tier in its chain; what a journal kept for it
         # while the process died still needs a place to be replayed from.
         store=chained.store or (places.store(name) if run.keeper.journal else None),
@@ -261,6 +266,8 @@ def _service(
         auditable=destination.type == "file",
         closes=not console,
     )
+    if full == "spill" and chained.store is not None:
+        writer.spiller = Spiller(writer.queue, chained.store, writer.tell, threaded=threaded)
     if chained.loop_only or destination.writer == "loop":
         run.loop.required = True
     return Service(

@@ -18,6 +18,7 @@ from fallbacks.held import HeldStore
 from fallbacks.tier import SyncTier
 from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier
 
+from ..queue import Barrier
 from ._hands import Hands
 from ._waiting import wait
 
@@ -70,6 +71,8 @@ class Closing(Hands):
     def begin_close(self) -> None:
         """Ask for the end: drain, write the close record, hand over to the callers."""
         self.closing = True
+        if self.writer.spiller is not None:
+            self.writer.spiller.leave()
         if self.unserved and self.writer.idle and not self._needs_close_record():
             self.seize()
         elif not self._closed:
@@ -119,6 +122,10 @@ class Closing(Hands):
         Returns:
             False when the ticket was stolen meanwhile: touch nothing.
         """
+        spiller = self.writer.spiller
+        if spiller is not None:
+            # What the held store does not take is drained with the rest.
+            wait(lambda wake: spiller.follow(Barrier(wake)), _LET_GO)
         if not self._drain(tiers, patient=False, replay=False, final=True):
             return False
         if self.prepare_close() and not self._drain(tiers, patient=False, replay=False, final=True):

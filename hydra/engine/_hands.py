@@ -153,7 +153,9 @@ class Hands:
         chain = self.chain
         for index in self._safe:
             tier = chain.tiers[index]
-            if isinstance(tier, SyncTier):
+            spiller = self.writer.spiller if tier is self.writer.store else None
+            # A store that the spiller hangs in would not let anybody in here either.
+            if isinstance(tier, SyncTier) and (spiller is None or not spiller.busy):
                 try:
                     tier.close()
                 except Exception as error:
@@ -170,6 +172,9 @@ class Hands:
             False when somebody else drains, or the ticket was stolen meanwhile.
         """
         ticket, ident = self.chain.ticket, get_ident()
+        spiller = self.writer.spiller
+        while spiller is not None and self.queue.spill and spiller.work():
+            """Its thread would have done so."""
         if ident in self._draining or not ticket.acquire(0):
             return False
         self._draining.add(ident)

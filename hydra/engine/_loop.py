@@ -14,6 +14,7 @@ import sys
 from _thread import get_ident
 from collections import deque
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from fallbacks.tier import AsyncTier, is_async
@@ -240,6 +241,9 @@ class _Task:
 
     async def _close(self, calls: anyio.abc.TaskGroup) -> None:
         service = self._service
+        spiller, give_up = service.writer.spiller, monotonic() + _CLOSE
+        while spiller is not None and spiller.busy and monotonic() < give_up:
+            await self._anyio.sleep(_TICKET_EVERY)
         alive = await self._drain(calls, patient=False, final=True)
         if alive and service.prepare_close():
             alive = await self._drain(calls, patient=False, final=True)

@@ -125,6 +125,7 @@ def _destination(service: Service) -> DestinationStats:
         queued_bytes=queue.size,
         high_water=queue.high_water,
         parked=queue.waiting,
+        spilled=0 if writer.spiller is None else writer.spiller.spilled,
         blocked_seconds=queue.blocked_seconds,
         mode=service.mode.value,
         rescues=chain.ticket.stolen,

@@ -10,7 +10,6 @@ were doing at the fork is half done in there for ever.
 from __future__ import annotations
 
 import os
-from _thread import get_ident
 from collections import deque
 from itertools import count
 from time import monotonic
@@ -19,11 +18,12 @@ from typing import TYPE_CHECKING, Final
 from ..core.ids import new_run
 from ..core.levels import ERROR
 from ..core.line import logger_of
+from ._admission import Admission
 from ._process import home
 from ._receipts import FILTERED, OwnReceipt, Receipt
 from ._recovery import Recovery
 from ._stream import DISK_WAIT, GuaranteedStream, Stream
-from ._waiting import running_loop, wait
+from ._waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fallbacks.clock import Clock
     from fallbacks.system import System
 
-    from ..config import DestinationSettings, QueueSettings, Settings
+    from ..config import DestinationSettings, Settings
     from ..core.line import LineEncoder
     from ..queue import Entry
     from ._keeper import Keeper
@@ -73,6 +73,7 @@ class Run:
         """The layer of loggers that no layer is for; empty: no layer."""
         self.labels = count(1)
         self.draining: set[int] = set()
+        self.admission = Admission(self.draining)
         self.destinations: dict[str, DestinationSettings] = {}
         self.services: dict[str, Service] = {}
         self.keeper: Keeper
@@ -100,7 +101,6 @@ class Run:
         self._ending = [True]
         self._awaited: deque[Callable[[], object]] = deque()
         self._streams: dict[tuple[tuple[str, ...], bool], Stream] = {}
-        self._waiting: set[int] = set()
         self.recovery = Recovery(self)
 
     # -- routes
@@ -138,43 +138,6 @@ class Run:
 
     # -- the call path's slow side (see `Stream`)
 
-    def may_wait(self) -> bool:
-        """Return whether this thread may block for a moment: no loop, no writer, no re-entry."""
-        ident = get_ident()
-        return ident not in self.draining and ident not in self._waiting and running_loop() is None
-
-    def may_park(self) -> bool:
-        """Return whether a line may be parked: on an event loop other than our own."""
-        return get_ident() not in self.draining and running_loop() is not None
-
-    def room(self, writer: Writer, full: Callable[[Writer], bool]) -> bool:
-        """Return whether *writer* is no longer *full*, after waiting if that is allowed."""
-        queue = writer.queue
-        queue.relax()
-        if not full(writer):
-            return True
-        settings = self._queue_settings(writer.name)
-        if queue.refusing or settings.when_full != "block" or not self.may_wait():
-            return False
-        ident = get_ident()
-        began = monotonic()
-        deadline = began + settings.block_timeout
-        try:
-            # In here: a handler may raise as soon as it is done.
-            self._waiting.add(ident)
-            while (left := deadline - monotonic()) > 0:
-                writer.hurry()
-                queue.wait(left)
-                if not full(writer):
-                    return True
-                if queue.refusing:
-                    return False
-            queue.refuse()
-            return False
-        finally:
-            self._waiting.discard(ident)
-            queue.blocked(ident, monotonic() - began)
-
     def journal_entry(self, entry: Entry) -> None:
         """Bring *entry* into the kernel, if there is a journal that takes it."""
         self.keeper.append(entry)
@@ -188,14 +151,14 @@ class Run:
                 return OwnReceipt(entry, writers)
             deadline = began + DISK_WAIT
             self.keeper.force(entry)
-            if self.may_wait():
+            if self.admission.may_wait:
                 self._wait_until(lambda: entry.durable, entry.notify_durable, deadline)
             return OwnReceipt(entry, writers, deadline)
         services = [self.services[writer.name] for writer in writers]
         # One full timeout per destination: until it takes something again, the
         # next caller does not wait for it.
-        patient = self.may_wait() and not any(service.stuck for service in services)
-        timeout = self._queue_settings(writers[0].name).block_timeout
+        patient = self.admission.may_wait and not any(service.stuck for service in services)
+        timeout = writers[0].queue.patience
         for service in services:
             service.help(wait=patient, seconds=max(0.0, began + timeout - monotonic()))
         if patient and not entry.settled:
@@ -220,17 +183,12 @@ class Run:
         return FILTERED if stream is None else stream.send(body, level, tracked)
 
     def _wait_until(self, done: Callable[[], bool], notify: Notify, deadline: float) -> None:
-        ident = get_ident()
         try:
-            self._waiting.add(ident)
+            self.admission.begin_wait()
             while not done() and (left := deadline - monotonic()) > 0:
                 wait(notify, left)
         finally:
-            self._waiting.discard(ident)
-
-    def _queue_settings(self, name: str) -> QueueSettings:
-        own = self.destinations[name].queue
-        return self.settings.queue if own is None else own
+            self.admission.end_wait()
 
     def start(self, *, leftovers: bool) -> None:
         """Begin to serve: async sinks get their loop, *leftovers* of dead runs are taken over."""

@@ -18,7 +18,7 @@ interrupted a waiting call) a full queue parks or drops, it never blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count, repeat
 from time import monotonic
@@ -26,9 +26,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..core.levels import CRITICAL, level_name
 from ..queue import Entry, Fate, Parked, State
+from ._admission import QUEUE_FULL, Admitted, Place
 from ._receipts import DROPPED, QUEUED, OwnReceipt, ParkedReceipt, Receipt
 
 if TYPE_CHECKING:
+    from collections import deque
+
+    from ..queue import Fifo, Item
     from ._run import Run
     from ._writer import Writer
 
@@ -42,8 +46,6 @@ _ID_BYTES: Final = 64
 # Seconds that a CRITICAL may wait for fdatasync.
 DISK_WAIT: Final = 0.25
 
-QUEUE_FULL: Final = "queue_full"
-PARK_FULL: Final = "park_full"
 NO_MEMORY: Final = "no_memory"
 
 
@@ -86,17 +88,10 @@ class Stream:
         """
         if not self.home[0]:
             return self.run.resend(body, level, tracked)
-        full = [writer for writer in self.writers if self.full(writer)]
-        park = bool(full) and self.run.may_park()
-        if full and not park:
-            full = [writer for writer in full if not self.run.room(writer, self.full)]
         # Decided before there is a number: from there on no loop with a condition may
         # stand in this function. CPython 3.12 and 3.13 leave the jumps of such a loop
         # out of the table of the `try`, and what a signal raises there escapes it.
-        parking = _with_place(full, len(body) + _ID_BYTES) if park else []
-        refused = _others(full, parking)
-        takers = _others(self.writers, full)
-        reason = PARK_FULL if park else QUEUE_FULL
+        takers, spilling, parking, refused = self._sort(level, len(body) + _ID_BYTES)
         number, line = 0, b""
         steps: Iterator[Step] | None = None
         try:
@@ -109,19 +104,22 @@ class Stream:
             parked = [] if entry is None else _park(entry, parking)
             steps = iter(
                 _puts(takers, entry or line, len(line))
+                + _spills(spilling, entry or line, len(line))
                 + _parks(parked)
-                + self._drops(refused, number, level_name(level), reason, entry)
+                + self._drops(refused, number, level_name(level), entry)
             )
             for operate, argument in steps:
                 operate(argument)
         except MemoryError:
-            self._finish(steps or self._drops(self.writers, number, level_name(level), NO_MEMORY))
+            self._finish(steps or self._lost(number, level))
             return DROPPED
         except BaseException:
             self._finish(steps or self._rescue(body, number, level))
             raise
         finally:
             self._ring()
+        for writer in spilling:
+            writer.spill()
         for writer in refused:
             writer.drops.fold()
         if entry is None:
@@ -131,9 +129,32 @@ class Stream:
         return OwnReceipt(entry, self.writers)
 
     @staticmethod
-    def full(writer: Writer) -> bool:
-        """Return whether *writer* takes no record of this lane now."""
-        return len(writer.queue.entries) >= writer.queue.limit
+    def full(writer: Writer, level: int = CRITICAL) -> bool:
+        """Return whether *writer* takes no record of this lane and *level* now."""
+        queue = writer.queue
+        return len(queue.entries) >= queue.limit_for(level)
+
+    @staticmethod
+    def most(writer: Writer) -> int:
+        """Return how many places records of this lane may fill at *writer*."""
+        return writer.queue.capacity
+
+    def _sort(
+        self, level: int, size: int
+    ) -> tuple[list[Writer], list[Writer], list[Writer], dict[Writer, str]]:
+        """Return the writers that queue, spill, park and refuse a record, the last with reasons."""
+        admission = self.run.admission
+        found: dict[Writer, Admitted] = {
+            writer: admission.place(self, writer, level, size)
+            if self.full(writer, level)
+            else Place.QUEUE
+            for writer in self.writers
+        }
+        takers, spilling, parking = (
+            [writer for writer in self.writers if found[writer] is place] for place in Place
+        )
+        refused = {writer: why for writer, why in found.items() if isinstance(why, str)}
+        return takers, spilling, parking, refused
 
     def _entry(self, line: bytes, number: int, level: int) -> Entry:
         key = f"{self.run.id}.{self.label}-{number}".encode()
@@ -142,23 +163,26 @@ class Stream:
 
     def _drops(
         self,
-        writers: Sequence[Writer],
+        refused: Mapping[Writer, str],
         number: int,
         level: str,
-        reason: str,
         entry: Entry | None = None,
     ) -> list[Step]:
-        """Return the calls that count a drop at each of *writers*; nobody waits for *entry* yet."""
+        """Return the calls that count a drop at each writer; nobody waits for *entry* yet."""
         steps: list[Step] = []
-        if not number:
-            return steps
-        for writer in writers:
+        for writer, reason in refused.items():
             note = (self.label, number, level, reason)
             steps.append((writer.drops.defer, note))
             if entry is not None:
                 fate = Fate(State.DROPPED, None, reason)
                 steps.append((entry.fates.update, {writer.name: fate}))
         return steps
+
+    def _lost(self, number: int, level: int) -> list[Step]:
+        """Return the calls that count a record as dropped everywhere for want of memory."""
+        if not number:
+            return []
+        return self._drops(dict.fromkeys(self.writers, NO_MEMORY), number, level_name(level))
 
     def _rescue(self, body: bytes, number: int, level: int) -> list[Step]:
         """Return the calls that queue *body*, where something was raised after it was numbered."""
@@ -182,7 +206,7 @@ class Stream:
             elif entry.segment is not None:
                 steps.append((queue.overflow.append, entry))
             else:
-                steps += self._drops((writer,), entry.number, entry.level, QUEUE_FULL, entry)
+                steps += self._drops({writer: QUEUE_FULL}, entry.number, entry.level, entry)
         return steps
 
     @staticmethod
@@ -230,7 +254,7 @@ class GuaranteedStream(Stream):
                 operate(argument)
         except MemoryError:
             if entry is None:
-                self._finish(self._drops(self.writers, number, level_name(level), NO_MEMORY))
+                self._finish(self._lost(number, level))
                 return DROPPED
             self._finish(steps or self._places(entry))
         except BaseException:
@@ -244,32 +268,28 @@ class GuaranteedStream(Stream):
         return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
 
     @staticmethod
-    def full(writer: Writer) -> bool:
+    def full(writer: Writer, _level: int = CRITICAL) -> bool:
         """Return whether the reserve is used up, too."""
         return len(writer.queue.entries) >= writer.queue.ceiling
 
-
-def _puts(writers: tuple[Writer, ...] | list[Writer], item: bytes | Entry, size: int) -> list[Step]:
-    steps: list[Step] = []
-    for writer in writers:
-        queue = writer.queue
-        extra = queue.padding(size)
-        if extra:
-            # One call: nothing can come between a line and its padding.
-            steps.append((queue.entries.extend, (item, *repeat(None, extra))))
-        else:
-            steps.append((queue.entries.append, item))
-    return steps
+    @staticmethod
+    def most(writer: Writer) -> int:
+        """Return how many places there are with the reserve."""
+        return writer.queue.ceiling
 
 
-def _with_place(writers: list[Writer], size: int) -> list[Writer]:
-    """Return those of *writers* that can park a line of *size* bytes."""
-    return [writer for writer in writers if writer.queue.can_park(size)]
+def _puts(writers: Iterable[Writer], item: bytes | Entry, size: int) -> list[Step]:
+    return [_put(writer.queue, writer.queue.entries, item, size) for writer in writers]
 
 
-def _others(writers: Iterable[Writer], some: list[Writer]) -> list[Writer]:
-    """Return *writers* without *some* of them."""
-    return [writer for writer in writers if all(writer is not other for other in some)]
+def _spills(writers: Iterable[Writer], item: bytes | Entry, size: int) -> list[Step]:
+    return [_put(writer.queue, writer.queue.spill, item, size) for writer in writers]
+
+
+def _put(queue: Fifo, where: deque[Item], item: bytes | Entry, size: int) -> Step:
+    extra = queue.padding(size)
+    # One call: nothing can come between a line and its padding.
+    return (where.extend, (item, *repeat(None, extra))) if extra else (where.append, item)
 
 
 def _park(entry: Entry, writers: list[Writer]) -> list[tuple[Writer, Parked]]:

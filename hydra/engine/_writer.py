@@ -103,7 +103,9 @@ class Writer(Replaying):
         Somebody waits for it, so tiers that rest after a failure are asked again.
         """
         self._hasten = True
-        self.queue.entries.append(fire)
+        queue = self.queue
+        # In the spill, what is in front of it is in front of it in the queue as well.
+        (queue.spill or queue.entries).append(fire)
         self.hurry()
 
     def hurry(self) -> None:
@@ -148,6 +150,7 @@ class Writer(Replaying):
             queue.entries
             or queue.overflow
             or queue.waiting
+            or queue.spill
             or (self._controls and self._can_declare())
             or self._can_replay()
         )
@@ -194,8 +197,7 @@ class Writer(Replaying):
     def abandon_rest(self) -> None:
         """At the very end: what the journal has stays there, everything else is dropped."""
         queue = self.queue
-        queue.admit()
-        while queue.entries:
+        while self._has_lines():
             _, entries, barriers = batch = batch_of(queue.take(self._batch))
             self._leave(batch[0], dict(entries), range(len(batch[0])), final=True)
             # Accounted for: whoever tidies up must not put it back.
@@ -249,13 +251,18 @@ class Writer(Replaying):
             )
         ):
             self._fetch_overflow()
-        if not queue.entries:
-            queue.admit()
-            if not queue.entries:
-                return None
+        if not self._has_lines():
+            return None
         batch, entries, barriers = batch_of(queue.take(self._batch))
         queue.admit()
         return Job(JobKind.LIVE, batch, self._begin(len(batch), tiers, patient), entries, barriers)
+
+    def _has_lines(self) -> bool:
+        """Return whether there is anything in the queue, or waits to be let in."""
+        queue = self.queue
+        if not queue.entries:
+            queue.admit()
+        return bool(queue.entries)
 
     # -- their ends
 
@@ -292,7 +299,7 @@ class Writer(Replaying):
             self._journal.acknowledge(self.name, self._position(), safe)
         for index, entry in entries.items():
             if index in found:
-                self._tell(entry, found[index])
+                self.tell(entry, found[index])
 
     def _position(self) -> Position | None:
         """Return where the destination's file ends, if it is a file."""
@@ -322,7 +329,7 @@ class Writer(Replaying):
                 self.note_drop(*numbered(batch[index]), CLOSED)
             elif entry.segment is not None:
                 self.queue.overflow.append(entry)
-                self._tell(entry, Fate(State.JOURNAL))
+                self.tell(entry, Fate(State.JOURNAL))
             else:
                 self.drop(entry, CLOSED)
 
@@ -330,6 +337,8 @@ class Writer(Replaying):
         # What lies in the journal for want of room was accepted before the barrier was queued.
         if self.queue.overflow:
             self.queue.entries.append(barrier)
+        elif self.spiller is not None:
+            self.spiller.follow(barrier)
         else:
             barrier.fire()
 

@@ -23,6 +23,7 @@ _DESTINATION: Final[tuple[tuple[str, str, str, Callable[[DestinationStats], floa
     ("queue_bytes", "gauge", "Bytes in the queue.", lambda d: d.queued_bytes),
     ("queue_high_water", "gauge", "Most places ever taken at once.", lambda d: d.high_water),
     ("queue_parked", "gauge", "Lines parked in front of the queue.", lambda d: d.parked),
+    ("spilled_total", "counter", "Records held for want of room.", lambda d: d.spilled),
     ("backpressure_seconds_total", "counter", "Time callers waited.", lambda d: d.blocked_seconds),
     ("writer_rescues_total", "counter", "Calls left at their deadline.", lambda d: d.rescues),
     ("writer_crashes_total", "counter", "Restarts of the writer.", lambda d: d.crashes),

@@ -51,6 +51,8 @@ class DestinationStats(Struct, frozen=True, kw_only=True):
     high_water: int
     """The most places of the queue that were ever taken at once."""
     parked: int
+    spilled: int
+    """Records that found the queue full and were held in a file instead, since the start."""
     blocked_seconds: float
     """Seconds for which callers were made to wait for room, all together."""
     mode: str

@@ -82,6 +82,11 @@ class Entry:
         self.waiting: deque[Callable[[], object]] = deque()
 
     @property
+    def guaranteed(self) -> bool:
+        """Whether the record is of the lane of ERROR and above."""
+        return self.stream.endswith("g")
+
+    @property
     def settled(self) -> bool:
         """Whether every destination has said what became of the record."""
         return len(self.fates) >= self.destinations

@@ -59,7 +59,8 @@ class TestMistakes:
                 "level", "destinations[0].timeout", "destinations[0].format", "queue.when_full",
             )
         )  # fmt: skip
-        assert ("block", "drop_new") == problems["queue.when_full"].choices
+        policies = problems["queue.when_full"].choices
+        assert ("block", "drop_new", "drop_old", "shed", "spill") == policies
         assert {"json", "plain", "text"} <= set(problems["destinations[0].format"].choices)
         assert "records" in str(problems["queue.recrods"])
         assert ["before", "after"] == [r["message"] for r in place.records("app.log")]

@@ -86,7 +86,7 @@ def destination(name, **changes):
     )  # fmt: skip
     found = {
         "accepted": 5, "delivered": 3, "pending": 1, "dropped": 1, "held": 1, "replayed": 0,
-        "lost": 0, "queued": 0, "queued_bytes": 0, "high_water": 2, "parked": 0,
+        "lost": 0, "queued": 0, "queued_bytes": 0, "high_water": 2, "parked": 0, "spilled": 0,
         "blocked_seconds": 0.0, "mode": "thread", "rescues": 0, "crashes": 0,
     } | changes  # fmt: skip
     return DestinationStats(name=name, tiers=(tier, tier), **found)
