@@ -159,7 +159,18 @@ class LineEncoder:
         """
         if not fields:
             return EMPTY
-        walker = Walker(self._redactor, self._depth, self.max_bytes // 4)
+        most = self.max_bytes // 4
+        try:
+            given = dict(fields)
+            if self._is_plain("", given):
+                data = b"," + escape_controls(encode(given)[1:-1])
+                if len(data) <= most:
+                    return Fragment(given, data, frozenset(given))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: S110 - whatever failed here, the careful way names it
+            pass
+        walker = Walker(self._redactor, self._depth, most)
         found = walker.fields(_pairs(fields))
         free = unreserved(found)
         return Fragment(found, _joined(free), frozenset(free), walker.cut)
