@@ -191,6 +191,11 @@ class Subject(Generic[M]):
         found: Iterable[bytes] = self._hooks["received"](self.made)
         return [line for line in found if line in self._mine]
 
+    def blank_lines(self) -> int:
+        """Return how many lines without anything in them the receiver has, if that is known."""
+        found = self._hooks["received"](self.made) if self.has("received") else ()
+        return sum(not line.strip() for line in found)
+
     # The end.
 
     def overdue(self) -> str:

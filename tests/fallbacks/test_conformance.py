@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from fallbacks import DELIVERED, Batch, Delivered, HeldStore, Kind, Partial, Permanent, Retryable
+from fallbacks import (
+    DELIVERED,
+    Batch,
+    Delivered,
+    HeldStore,
+    Kind,
+    Partial,
+    Permanent,
+    Retryable,
+    Unknown,
+)
 from fallbacks.testing import (
     HANG,
     FaultyAsyncTier,
@@ -473,6 +483,70 @@ class MixesKinds(Honest):
         return DELIVERED
 
 
+class HasNoClose:
+    name = "open"
+    kind = Kind.FINAL
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def write(self, batch: Batch) -> Any:
+        return DELIVERED
+
+    def heal(self) -> None:
+        pass
+
+
+class HasNoKind(Honest):
+    kind = "final"  # type: ignore[assignment]
+
+
+class SendsABlankLine(Honest):
+    def write(self, batch: Batch) -> Any:
+        self.taken += batch.lines or [b"\n"]
+        return DELIVERED
+
+
+class RepeatsItselfOnNothing(Honest):
+    def write(self, batch: Batch) -> Any:
+        self.taken += batch.lines or self.taken[-1:]
+        return DELIVERED
+
+
+class AnswersForTheRest(Honest):
+    def write(self, batch: Batch) -> Any:
+        super().write(Batch(batch.lines[:1]))
+        return Partial(range(len(batch))[:1], "later")  # type: ignore[arg-type]
+
+
+class HarmsNeighbours(Honest):
+    broken = False
+
+    def write(self, batch: Batch) -> Any:
+        self.broken = self.broken or any(len(line) > 32_768 for line in batch)
+        return Permanent("too large") if self.broken else super().write(batch)
+
+
+class NeverComesBack(Honest):
+    def write(self, batch: Batch) -> Any:
+        if not self.free.is_set():
+            STOP.wait()
+        return super().write(batch)
+
+
+class LiesInDetail(Honest):
+    def write(self, batch: Batch) -> Any:
+        if not self.free.is_set():
+            self.free.wait()
+            return "late"
+        return super().write(batch)
+
+
+class CannotClose(Honest):
+    def close(self) -> None:
+        raise OSError("no")
+
+
 BAD = [
     (Swallows, "failure"),
     (AcknowledgesTwice, "answer"),
@@ -506,6 +580,15 @@ BAD = [
     (IgnoresCancellation, "cancellation"),
     (LeaksATask, "nothing left"),
     (MixesKinds, "one kind"),
+    (HasNoClose, "one kind"),
+    (HasNoKind, "name and kind"),
+    (SendsABlankLine, "empty batch"),
+    (RepeatsItselfOnNothing, "empty batch"),
+    (AnswersForTheRest, "answer"),
+    (HarmsNeighbours, "large line"),
+    (NeverComesBack, "late answer"),
+    (LiesInDetail, "late answer"),
+    (CannotClose, "close twice"),
 ]
 
 
@@ -543,6 +626,55 @@ def test_tiers_that_the_bad_ones_are_made_from_conform(kind: Any) -> None:
     What the bad tiers are failed for is their own fault alone.
     """
     assert check_tier(kind, **HOOKS).holds
+
+
+class HasALimit(Honest):
+    """Refuses what is too large, by itself; everything else it takes."""
+
+    def write(self, batch: Batch) -> Any:
+        if any(len(line) > 32_768 for line in batch):
+            return Permanent("too large")
+        return super().write(batch)
+
+
+class HealsSlowly(Honest):
+    """Needs two writes more after its receiver is well again."""
+
+    left = 0
+
+    def fail_with(self, step: object) -> None:
+        self.left = 2
+        super().fail_with(step)
+
+    def write(self, batch: Batch) -> Any:
+        if self.error is None and self.left:
+            self.left -= 1
+            return Retryable("connecting")
+        return super().write(batch)
+
+
+class GivesUpByItself(Honest):
+    """Has a deadline of its own, and says that it does not know."""
+
+    def write(self, batch: Batch) -> Any:
+        return super().write(batch) if self.free.is_set() else Unknown("no answer")
+
+
+@pytest.mark.parametrize("kind", [HasALimit, HealsSlowly, GivesUpByItself])
+def test_what_is_allowed_is_not_told(kind: Any) -> None:
+    """
+    Refusing what is too large, healing slowly and giving up early are no broken rules.
+    """
+    assert {"large line", "healing", "late answer"} <= set(check_tier(kind, **HOOKS).holds)
+
+
+def test_failure_is_missed_without_reading_back() -> None:
+    """
+    Who takes everything while the receiver fails is told so, also where nothing is read back.
+    """
+    hooks = {name: hook for name, hook in HOOKS.items() if name != "received"}
+    with pytest.raises(Nonconforming, match="the receiver fails, and the answer to 1 lines was"):
+        check_tier(Swallows, **hooks, cases=[CASES["failure"]])
 
 
 def test_all_broken_rules_are_told_together() -> None:

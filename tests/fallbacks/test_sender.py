@@ -412,6 +412,54 @@ def test_error_in_the_block_is_not_wrapped() -> None:
         asyncio.run(main())
 
 
+def test_back_off_is_waited_for_within_the_timeout(play: Any, kind: Any) -> None:
+    """
+    Where nobody takes a line, rounds go on until the timeout, and the caller gets it back.
+    """
+    primary = kind([DOWN, DOWN])
+    chain = Chain([primary], seconds=PATIENCE, retry=Retry(attempts=5, base=0.001))
+
+    async def scenario(sender: Any) -> None:
+        assert Sent(delivered=1) == await sender.send(_lines(1), timeout=60.0)
+
+    chain.plan.tiers[0].breaker.threshold = 5
+    play(scenario, chain)
+
+    assert 3 == len(primary.batches)
+
+
+def test_without_threads_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where no thread can be started the send is made on the caller's own.
+    """
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("fallbacks.sender.start_new_thread", refuse)
+    primary = FaultyTier()
+
+    assert Sent(delivered=1) == Sender(_chain(primary)).send(_lines(1))
+
+
+def test_fault_of_the_chain_itself_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What no tier has raised reaches the caller, and the chain is free afterwards.
+    """
+    chain = _chain(FaultyTier())
+    sender = Sender(chain)
+
+    def fail(*_: object) -> None:
+        raise LookupError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chain, "run", fail)
+        with pytest.raises(LookupError, match="a bug"):
+            sender.send(_lines(1))
+
+    assert Sent(delivered=1) == sender.send(_lines(2))
+
+
 def test_wrong_use_is_told(tmp_path: Path) -> None:
     """
     A chain that cannot work with a sender is refused with the reason.
