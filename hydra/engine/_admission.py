@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from ._waiting import running_loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ..queue import WhenFull
     from ._stream import Stream
     from ._writer import Writer
@@ -96,15 +98,18 @@ class Admission:
     def __init__(self, draining: set[int]) -> None:
         self._draining = draining
         self._waiting: set[int] = set()
+        self.peers: Callable[[], Iterable[Admission]] = lambda: (self,)
+        """Gives those of all runs, this one included: a sink may log to another scope."""
 
     def where(self) -> Where:
         """Return what kind of thread this is."""
         ident = get_ident()
-        if ident in self._draining:
+        peers = self.peers()
+        if any(ident in each._draining for each in peers):
             return Where.BOUND
         if running_loop() is not None:
             return Where.LOOP
-        return Where.BOUND if ident in self._waiting else Where.FREE
+        return Where.BOUND if any(ident in each._waiting for each in peers) else Where.FREE
 
     @property
     def may_wait(self) -> bool:

@@ -30,6 +30,7 @@ from ._routes import Routes
 from ._waiting import forget_threads, wait, wait_async
 
 if TYPE_CHECKING:
+    from ._admission import Admission
     from ._run import Run
 
 # How many runs that are closed, and still owe something, are kept for their statistics.
@@ -124,12 +125,13 @@ class Scope:
     def reopen(self) -> None:
         """Put the last settings into force again, if their run was closed."""
         with self._installing:
-            if self._settings is not None and (self.run is None or self.run.closed):
+            if self._settings is not None and (self.run is None or self.run.closing):
                 self.open(self._settings)
 
     def _install(self, fresh: Run) -> None:
         fresh.successor = self.current
         fresh.default_layer = self._default
+        fresh.admission.peers = self._engine.admissions
         fresh.recovery.former = self._retired_run
         old, self.run = self.run, fresh
         if old is not None:
@@ -317,6 +319,14 @@ class Engine(Scope):
                 self._scopes.pop(scope, None)
         return [*self._scopes, self]
 
+    def all_runs(self) -> list[Run]:
+        """Return the runs of all scopes, also those of a parent as long as a fork is unnoticed."""
+        return [run for scope in (*self._scopes, self) for run in scope.own_runs()]
+
+    def admissions(self) -> list[Admission]:
+        """Return what decides about full queues, in all runs."""
+        return [run.admission for run in self.all_runs()]
+
     def _runs(self) -> list[Run]:
         self.forked()
         return [run for scope in self.scopes() for run in scope.own_runs()]
@@ -329,7 +339,7 @@ class Engine(Scope):
     @property
     def exit_timeout(self) -> float | None:
         """Seconds that the end of the process may take; None: nothing is at work here."""
-        runs = [run for scope in self.scopes() for run in scope.own_runs()]
+        runs = self.all_runs()
         return max((r.settings.exit_timeout for r in runs if r.pid == os.getpid()), default=None)
 
     def reset(self, timeout: float = 5.0) -> None:

@@ -163,24 +163,31 @@ def test_fork_with_fronts(tmp_path):
     assert [] == world.directories()
 
 
-def test_dropped_in_a_child(tmp_path):
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"])
+def test_dropped_in_a_child(tmp_path, fork):
     """
     A front that a child lets go of before it used it does nothing of the parent's.
     """
     world = Scopes(tmp_path)
     world.logs.mkdir()
-    ended = world.run("""
-    import gc
-    one.error("parent")
-    pid = os.fork()
+    ended = world.run(
+        """
+    import ctypes, gc
+    state = os.path.dirname(os.path.dirname(two.stats().journal.directory))
+    one.error("parent"); one.flush()
+    before = os.listdir(state)
+    pid = FORK
     if not pid:
         del one, two
         gc.collect()
         hydra.info("child")
         sys.exit(0)
     assert not os.waitpid(pid, 0)[1]
+    # The child has nothing to close there, and so nothing to tidy up.
+    assert {"shop.two"} <= set(before) <= {*os.listdir(state), "shop"}, before
     one.error("parent after")
-    """)
+    """.replace("FORK", fork)
+    )
     assert (0, "") == (ended.status, ended.stderr)
 
     assert ["parent", "parent after"] == world.messages_of("one")

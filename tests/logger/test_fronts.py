@@ -436,6 +436,29 @@ def test_two_fronts_on_one_path(tmp_path):
     assert 2 == len(runs)
 
 
+def test_calls_inside_the_sink_of_another_scope():
+    """A sink that logs to a front whose queue is full does not wait: the record is dropped."""
+    stuck, answers = Sink(), []
+    front = hydra.HydraLogger(
+        destinations=[kit.destination(stuck)], queue={"records": 1, "block_timeout": 30}
+    )
+    kit.block_writer(stuck, front)
+    front.info("fills the queue")
+
+    def sink(lines):
+        answers.append(front.info("from a sink"))
+
+    hydra.configure(destinations=[kit.destination(sink)], control_records=False)
+    receipt = hydra.get_logger().tracked().info("module")
+    settled = receipt.wait(PATIENCE / 2).settled
+    stuck.open()
+
+    assert settled
+    assert [hydra.DROPPED] == answers
+    assert 0 == closed(front).destinations["app"].blocked_seconds
+    kit.closed()
+
+
 # -- the end of a front
 
 
