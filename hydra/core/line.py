@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -165,7 +165,7 @@ class LineEncoder:
             if self._is_plain("", given):
                 data = b"," + escape_controls(encode(given)[1:-1])
                 if len(data) <= most:
-                    return Fragment(given, data, frozenset(given))
+                    return Fragment(cast("dict[str, Plain]", given), data, frozenset(given))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: S110 - whatever failed here, the careful way names it
