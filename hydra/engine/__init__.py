@@ -5,7 +5,7 @@ The engine room: streams, receipts, writers, runs, and the hooks into the proces
 from __future__ import annotations
 
 from ._build import warn
-from ._engine import ENGINE, Engine, Lease, Scope
+from ._engine import ENGINE, Engine
 from ._receipts import (
     DROPPED,
     FILTERED,
@@ -18,6 +18,7 @@ from ._receipts import (
 )
 from ._routes import Routes
 from ._run import Run, layer_of
+from ._scope import Lease, Scope
 from ._stream import Stream
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ._way import way_of
 
 if TYPE_CHECKING:
-    from ._engine import Lease, Scope
+    from ._scope import Lease, Scope
     from ._way import Way
 
 
