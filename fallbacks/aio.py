@@ -118,14 +118,10 @@ async def run(
                 if answer is not None:
                     chain.late(step.tier, given, answer)
                 return False
-            ended = chain.clock.monotonic()
             if answer is None:
-                overdue = f"no answer within {step.seconds:g} s"
-                chain.measure(step.tier, Unknown(overdue), len(step.indices), ended - now)
-                delivery.expire(overdue, ended)
+                chain.overdue(delivery, f"no answer within {step.seconds:g} s")
             else:
-                chain.measure(step.tier, answer, len(step.indices), ended - now)
-                delivery.feed(answer, ended)
+                chain.answered(delivery, answer)
         elif isinstance(step, Wait):
             section = chain.ticket.enter(math.inf)
             rung = await pause(step.seconds)

@@ -183,9 +183,7 @@ class Chain:
                     return False
                 if raised is not None:
                     raise raised
-                ended = self.clock.monotonic()
-                self.measure(step.tier, answer, len(step.indices), ended - now)
-                delivery.feed(answer, ended)
+                self.answered(delivery, answer)
             elif isinstance(step, Wait):
                 section = self.ticket.enter(math.inf)
                 rung = pause(step.seconds)
@@ -209,6 +207,7 @@ class Chain:
         while self._late:
             tier, batch, outcome = self._late.popleft()
             self.plan.late(tier, outcome)
+            self._note_state(tier)
             self.on_late(tier, batch, outcome)
         return now
 
@@ -232,15 +231,32 @@ class Chain:
             return False
         delivery = self.trying
         if delivery is not None:
-            tier = delivery.trying
-            now = self.clock.monotonic()
-            if tier is not None:
-                self.measure(tier, Unknown(error), delivery.size, now - self.began)
-            delivery.expire(error, now)
+            self.overdue(delivery, error)
         return True
 
-    def measure(self, tier: int, answer: Outcome, size: int, seconds: float) -> None:
+    def answered(self, delivery: Delivery, answer: Outcome) -> None:
+        """Measure and feed the *answer* to the attempt that is under way."""
+        tier, now = delivery.trying, self.clock.monotonic()
+        assert tier is not None
+        self._measure(tier, answer, delivery.size, now - self.began)
+        delivery.feed(answer, now)
+        self._note_state(tier)
+
+    def overdue(self, delivery: Delivery, error: BaseException | str) -> None:
+        """Give up the attempt that is under way, if there is one: its answer is unknown."""
+        tier, now = delivery.trying, self.clock.monotonic()
+        if tier is not None:
+            self._measure(tier, Unknown(error), delivery.size, now - self.began)
+            delivery.expire(error, now)
+            self._note_state(tier)
+
+    def _note_state(self, tier: int) -> None:
+        self.meters[tier].note_state(self.plan.tiers[tier].breaker.state.value, self.clock.time_ns)
+
+    def _measure(self, tier: int, answer: Outcome, size: int, seconds: float) -> None:
         """Count the *answer* of *tier* to *size* lines after *seconds*."""
+        # As it was while the attempt was out: a probe shows only here.
+        self._note_state(tier)
         meter = self.meters[tier]
         meter.record(seconds)
         taken = len(taken_of(answer, size))

@@ -31,7 +31,8 @@ class Delivery:
 
     `settled` tells which tier took what so far; `rejected` what the destination will
     never take; `left` the indices that are neither; `trying` the tier that owes an
-    answer, if any; `suspect` whether one may have lines unannounced.
+    answer, if any; `suspect` whether one may have lines unannounced; `rule` by which
+    rule it goes.
 
     The destination is the first copy; for a delivery to the tiers of one copy alone
     (its repair) it is that copy. Where every copy is asked, a line is rejected when
@@ -41,8 +42,8 @@ class Delivery:
     __slots__ = (
         "_again_at", "_allowed", "_attempts", "_began", "_bisection", "_cursor", "_doubts",
         "_given", "_home", "_missed", "_own", "_passed", "_plan", "_refusals", "_rounds",
-        "_route", "_rule", "_spread",
-        "left", "patient", "rejected", "settled", "suspect", "trying",
+        "_route", "_spread",
+        "left", "patient", "rejected", "rule", "settled", "suspect", "trying",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +85,7 @@ class Delivery:
     def restrict(self, tiers: Sequence[int], *, patient: bool) -> None:
         """From now on use only *tiers*, beginning with the first that may be tried."""
         self._allowed = tuple(tiers)
-        self._route = self._plan.route(self._rule.strategy, self._allowed)
+        self._route = self._plan.route(self.rule.strategy, self._allowed)
         self.patient = patient
         self._turn_to(0)
         self._again_at = 0.0
@@ -141,7 +142,7 @@ class Delivery:
             return GIVE_UP
         self._rounds += 1
         self._turn_to(0)
-        if self._own is None and plan.rule != self._rule:
+        if self._own is None and plan.rule != self.rule:
             # No tier has made them safe under the rule it began with; here is another one.
             self._missed = self.missed
             self._follow(plan.rule, self.had)
@@ -177,7 +178,7 @@ class Delivery:
         if after and not (again and after <= plan.retry.longest):
             # It knows when it will be well. Until then the others shall have the lines.
             health.breaker.told_to_rest(now, after)
-        move = MOVES[self._rule.strategy, answer, again and plan.available(tier, now)]
+        move = MOVES[self.rule.strategy, answer, again and plan.available(tier, now)]
         match move:
             case Move.AGAIN:
                 self._again_at = now + plan.retry.delay(self._attempts, after)
@@ -241,7 +242,7 @@ class Delivery:
     def _follow(self, rule: Rule, had: Mapping[int, int]) -> None:
         """Go on by *rule* with the lines that are left; *had* says which copies have them."""
         plan = self._plan
-        self._rule = rule
+        self.rule = rule
         self._route = plan.route(rule.strategy, self._allowed)
         spread = Spread(self.left, plan.copies, rule.needed, had) if rule.spreads else None
         for tier, health in enumerate(plan.tiers) if had else ():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -69,7 +70,7 @@ def _families() -> Iterator[tuple[str, ...]]:
     """Yield a row for each metric, as an engine with one destination exports it."""
     tier = TierStats(
         name="file", kind="final", delivered=0, attempts=0, failed=0, state="closed", opened=0,
-        p50=0.0, p99=0.0, last_error=None,
+        p50=0.0, p99=0.0, last_error=None, throughput=0.0, latency=((math.inf, 0),),
     )  # fmt: skip
     destination = DestinationStats(
         name="app", accepted=0, delivered=0, pending=0, dropped=0, held=0, replayed=0, lost=0,
@@ -128,7 +129,8 @@ _WORDS: Final = {
     "quota": "Bytes that all segments together may have.",
     "replayed": "Deliveries that were held before.",
     "segments": "How many files it has.",
-    "tiers": "In the order in which they are tried.",
+    "strategy": "How the tiers are used.",
+    "tiers": "As they are configured, the repair stores of copies last.",
 }
 
 

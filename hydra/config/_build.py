@@ -166,6 +166,7 @@ class _Reader:
         self._name(drafts)
         for where, draft in drafts:
             self._claim(where, draft)
+            self._strategy(where, draft)
         return [
             item if isinstance(item, DestinationSettings) else _made(DestinationSettings, item)
             for item in found
@@ -196,11 +197,57 @@ class _Reader:
                 del values[name]
         if kind == "sink" and written.get("sink") is None:
             self._problem(f"{path}.sink", "is required for a sink", None)
+        if table is FALLBACK and kind == "file":
+            self._fallback_file(path, values)
         if table is DESTINATION:
             if kind == "file" and written.get("path") is None:
                 self._problem(f"{path}.path", "is required for a file", None)
             self._rendering(kind, values)
         return values
+
+    def _fallback_file(self, path: str, values: dict[str, object]) -> None:
+        """Report options of a fallback file that do not go together."""
+        hold = values.get("hold", default.HOLD)
+        if not hold and "path" not in values:
+            self._problem(f"{path}.path", "is required for a file that does not hold", None)
+        name, usual = ("format", default.FORMAT) if hold else ("quota", default.FALLBACK_QUOTA)
+        # What a settings object says by itself says nothing.
+        if values.get(name, usual) != usual:
+            kind = (
+                "a file with hold = false, or of stderr and sink" if hold else "a file that holds"
+            )
+            self._problem(f"{path}.{name}", f"is an option of {kind}", values.pop(name))
+
+    def _strategy(self, where: str, draft: Mapping[str, object]) -> None:
+        """Report a strategy that the fallbacks do not fit."""
+        settings = _made(DestinationSettings, dict(draft))
+        name, copies, quorum = settings.strategy, settings.copies, settings.quorum
+        if name in {"mirror", "fastest", "quorum"} and copies == 1:
+            self._problem(
+                f"{where}.strategy",
+                f"{name} needs a second copy among the fallbacks: a sink, or a file with "
+                "hold = false",
+                name,
+                ("failover", "spool"),
+            )
+        elif name == "spool" and not settings.holds:
+            self._problem(
+                f"{where}.strategy",
+                "spool needs a fallback of type file that holds",
+                name,
+                ("failover",) if copies == 1 else ("failover", "mirror", "fastest", "quorum"),
+            )
+        if quorum is not None and name != "quorum":
+            self._problem(
+                f"{where}.quorum", f"is an option of strategy quorum, not of {name}", quorum
+            )
+        elif quorum is not None and quorum > copies > 1:
+            self._problem(
+                f"{where}.quorum",
+                f"must not be more than the {copies} copies",
+                quorum,
+                tuple(str(number) for number in range(1, copies + 1)),
+            )
 
     def _rendering(self, kind: str, values: dict[str, object]) -> None:
         if kind in ("console", "stderr"):
@@ -220,7 +267,7 @@ class _Reader:
             for index, item in enumerate(items)
         ]
         for draft in drafts:
-            if draft["type"] == "sink" and draft.get("format") == "auto":
+            if draft["type"] != "stderr" and draft.get("format") == "auto":
                 draft["format"] = default.FORMAT
         return tuple(_made(FallbackSettings, draft) for draft in drafts)
 
@@ -246,7 +293,7 @@ class _Reader:
         fallbacks = draft.get("fallback")
         if isinstance(fallbacks, tuple):
             claims += [
-                (f"{where}.fallback[{index}].path", fallback.path, True)
+                (f"{where}.fallback[{index}].path", fallback.path, fallback.hold)
                 for index, fallback in enumerate(fallbacks)
             ]
         mine: set[str] = set()

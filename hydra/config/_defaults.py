@@ -44,6 +44,7 @@ CONSOLE_NAME: Final = "console"
 STREAM: Final = "stderr"
 COLOR: Final = "auto"
 STRATEGY: Final = "failover"
+HOLD: Final = True
 TIMEOUT: Final = 5.0
 RETRIES: Final = 2
 WRITER: Final = "auto"

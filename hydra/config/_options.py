@@ -171,7 +171,19 @@ DESTINATION: Final = (
         "Records below this level do not go to this destination.",
         default="the level of the logger",
     ),
-    _choice("strategy", types.Strategy, "The order in which the chain of fallbacks is used."),
+    _choice(
+        "strategy",
+        types.Strategy,
+        "How destination and fallbacks are used, and when a record counts as delivered; see "
+        "[choose a strategy](../how-to/strategies.md).",
+    ),
+    Option(
+        "quorum",
+        "count",
+        values.count(1),
+        "With `strategy` `quorum`: how many copies make a record delivered.",
+        default="more than half of the copies",
+    ),
     Option(
         "timeout",
         "duration",
@@ -225,15 +237,22 @@ FALLBACK: Final = (
         "path",
         "path",
         values.file_path,
-        "The beginning of the names of the held files.",
+        "The beginning of the names of the held files, or the log file with `hold` false.",
         only=("file",),
         default="in the state directory",
+    ),
+    Option(
+        "hold",
+        "bool",
+        values.flag,
+        "Whether the file holds records for replay. With false it is a log file, one more copy "
+        "of the destination.",
+        only=("file",),
     ),
     _choice(
         "format",
         types.Format,
-        "As for destinations; a held file always holds canonical lines.",
-        only=("stderr", "sink"),
+        "As for destinations; a file that holds always has canonical lines.",
     ),
     Option(
         "sink",

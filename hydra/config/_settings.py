@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from fallbacks.tier import Kind
+
 from . import _defaults as default
 
 DestinationType: TypeAlias = Literal["file", "console", "stderr", "sink"]
@@ -22,7 +24,7 @@ FallbackType: TypeAlias = Literal["file", "stderr", "sink"]
 Format: TypeAlias = Literal["json", "plain", "text", "auto"]
 Stream: TypeAlias = Literal["stdout", "stderr"]
 Color: TypeAlias = Literal["auto", "always", "never"]
-Strategy: TypeAlias = Literal["failover"]
+Strategy: TypeAlias = Literal["failover", "mirror", "spool", "fastest", "quorum"]
 WriterKind: TypeAlias = Literal["auto", "thread", "loop"]
 WhenFull: TypeAlias = Literal["block", "drop_new", "drop_old", "shed", "spill"]
 Processor: TypeAlias = Callable[..., object]
@@ -61,9 +63,22 @@ class FallbackSettings(Struct, frozen=True, kw_only=True):
 
     type: FallbackType
     path: str | None = None
+    hold: bool = default.HOLD
     format: Format = default.FORMAT
     sink: object | None = None
     quota: int = default.FALLBACK_QUOTA
+
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps lines for replay."""
+        if self.type == "sink":
+            return getattr(self.sink, "kind", None) is Kind.HOLDING
+        return self.type == "file" and self.hold
+
+    @property
+    def copies(self) -> bool:
+        """Whether it is one more copy of the destination; standard error is a last resort."""
+        return self.type != "stderr" and not self.holds
 
 
 class DestinationSettings(Struct, frozen=True, kw_only=True):
@@ -71,7 +86,8 @@ class DestinationSettings(Struct, frozen=True, kw_only=True):
     One place records go to, with its chain of fallbacks and its queue.
 
     `fallback` None means the standard chain of the type, an empty tuple no fallback
-    at all. `queue` None means the queue settings of the whole configuration.
+    at all. `quorum` None means more than half of the copies. `queue` None means the
+    queue settings of the whole configuration.
     """
 
     name: str
@@ -83,6 +99,7 @@ class DestinationSettings(Struct, frozen=True, kw_only=True):
     color: Color = default.COLOR
     level: int | None = None
     strategy: Strategy = default.STRATEGY
+    quorum: int | None = None
     timeout: float = default.TIMEOUT
     retries: int = default.RETRIES
     fallback: tuple[FallbackSettings, ...] | None = None
@@ -90,6 +107,18 @@ class DestinationSettings(Struct, frozen=True, kw_only=True):
     writer: WriterKind = default.WRITER
     sink: object | None = None
     batch: int = default.BATCH
+
+    @property
+    def copies(self) -> int:
+        """How many copies there are: the destination, and the fallbacks that are one each."""
+        return 1 + sum(fallback.copies for fallback in self.fallback or ())
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is a fallback that keeps lines for replay."""
+        if self.fallback is None:
+            return self.type in {"file", "sink"}
+        return any(fallback.type == "file" and fallback.hold for fallback in self.fallback)
 
 
 class LayerSettings(Struct, frozen=True, kw_only=True):

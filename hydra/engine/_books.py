@@ -184,7 +184,8 @@ class Books:
 
     def _kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
         """Return the lines that a holding tier took after its call was given up."""
-        if self.chain.tiers[tier].kind is not Kind.HOLDING:
+        # By the plan: a store that keeps what one copy missed holds no deliveries.
+        if self.chain.plan.tiers[tier].kind is not Kind.HOLDING:
             return []
         return [batch[index] for index in taken_of(outcome, len(batch))]
 

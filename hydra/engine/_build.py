@@ -16,6 +16,7 @@ from fallbacks.held import HeldStore
 from fallbacks.journal import Journal
 from fallbacks.position import Position
 from fallbacks.retry import Retry
+from fallbacks.strategy import Strategy
 from fallbacks.system import SYSTEM, System
 
 from ..config import state_directory
@@ -26,7 +27,7 @@ from ..core.ids import identify, weigh
 from ..core.line import LineEncoder
 from ..processors import DEFAULT_KEYS, Redactor
 from ..queue import Fifo
-from ..sinks import Hint, chain_of
+from ..sinks import Chained, Hint, chain_of
 from ._control import ControlStream
 from ._keeper import Keeper
 from ._loop import EngineLoop
@@ -103,9 +104,12 @@ def _settle(run: Run) -> bool:
     """Force the files of *run*'s destinations to the disk; return whether they are there."""
     settled = True
     for destination in run.destinations.values():
-        if destination.path is not None:
+        copies = [fallback.path for fallback in destination.fallback or () if fallback.copies]
+        for path in (destination.path, *copies):
+            if path is None:
+                continue
             try:
-                sync_file(run.system, destination.path)
+                sync_file(run.system, path)
             except (FileNotFoundError, NotADirectoryError):
                 """Nothing was delivered to it, or somebody took it away with all it had."""
             except OSError:
@@ -148,7 +152,8 @@ class _Places:
         self._run = run
         wanted = settings.journal.enabled
         files = any(
-            destination.type in {"file", "sink"} for destination in run.destinations.values()
+            destination.type in {"file", "sink"} or destination.copies > 1
+            for destination in run.destinations.values()
         )
         self._wanted = files if wanted is None else wanted
         self._state: str | None = None
@@ -201,19 +206,32 @@ class _Places:
         )
 
     def store(
-        self, name: str, path: str | None = None, quota: int | None = None, hint: Hint = _no_hint
+        self,
+        name: str,
+        path: str | None = None,
+        quota: int | None = None,
+        hint: Hint = _no_hint,
+        copy: str = "",
     ) -> HeldStore | None:
-        """Return the held store of the destination *name* at *path*, or in the state directory."""
+        """
+        Return the held store of the destination *name* at *path*, or in the state directory.
+
+        With *copy* it is the one for what this copy misses.
+        """
         if path is None:
             if self._state is None:
                 return None
             path = os.path.join(self._state, _HELD, name)
+        # No name of a destination has this sign in it.
+        mark = f"@{copy}" if copy else ""
+        path += mark
         run = self._run
         run.held_prefixes.append(path)
         return HeldStore(
             path,
             app=self._settings.app,
-            destination=name,
+            destination=f"{name}{mark}",
+            name=f"repair {copy}" if copy else "fallback",
             run=run.id,
             identify=identify,
             weigh=weigh,
@@ -237,8 +255,12 @@ def _service(
     chain = Chain(
         chained.tiers,
         seconds=destination.timeout,
+        strategy=_strategy(destination, chained),
+        quorum=destination.quorum,
         retry=Retry(attempts=destination.retries + 1),
         primaries=chained.primaries,
+        copies=chained.copies,
+        repairs=chained.repairs,
         clock=run.clock,
     )
     queue = settings.queue if destination.queue is None else destination.queue
@@ -279,6 +301,20 @@ def _service(
         loop_only=chained.loop_only,
         threaded=threaded,
     )
+
+
+def _strategy(destination: DestinationSettings, chained: Chained) -> Strategy:
+    """Return the strategy to begin with; warn of what it cannot do for want of a directory."""
+    name, strategy = destination.name, Strategy(destination.strategy)
+    if strategy is Strategy.SPOOL and chained.store is None:
+        warn(f"destination {name} has no place for a spool: records go to it directly")
+        return Strategy.FAILOVER
+    if strategy in {Strategy.MIRROR, Strategy.QUORUM} and not chained.repairs:
+        warn(
+            f"destination {name} has no place for what one of its copies misses: it is "
+            "counted, and not repaired"
+        )
+    return strategy
 
 
 def warn(said: str) -> None:

@@ -52,11 +52,7 @@ class Hands:
         self.queue = writer.queue
         self.chain = chain = writer.chain
         self._safe = safe
-        # A caller helps only where it can reach the destination itself. Its fallbacks
-        # are for when that fails, not for when it must be left to another thread.
-        own = set(safe) & set(chain.primaries)
-        self._helpful = safe if own else ()
-        self._instant = tuple(i for i in own if isinstance(chain.tiers[i], StreamTier))
+        self._streams = tuple(i for i in safe if isinstance(chain.tiers[i], StreamTier))
         self._draining = draining
         self._bell = Bell()
         self.retired = False
@@ -87,6 +83,26 @@ class Hands:
         if len(self.queue.entries) > _INSTANT or not self._has_room():
             return False
         return self._drain_here(self._instant, 0.0)
+
+    @property
+    def _helpful(self) -> tuple[int, ...]:
+        """
+        The tiers that a caller may be made to run for the sake of its record.
+
+        It helps only where it can reach the destination itself, and each copy that is
+        to have the record. Fallbacks and repair are for when one of them fails, not for
+        when it must be left to another thread.
+        """
+        chain = self.chain
+        wanted = chain.copies if chain.plan.rule.spreads else chain.copies[:1]
+        return self._safe if all(set(self._safe) & set(copy) for copy in wanted) else ()
+
+    @property
+    def _instant(self) -> tuple[int, ...]:
+        """The consoles that may be tried on an event loop; none where there is more to reach."""
+        chain = self.chain
+        alone = not chain.plan.rule.spreads
+        return tuple(i for i in self._streams if i in chain.primaries) if alone else ()
 
     @property
     def stuck(self) -> bool:
@@ -251,7 +267,7 @@ class Hands:
         job = self.writer.job
         if job is None:
             return True
-        if job.kind is not JobKind.REPLAY:
+        if job.kind not in {JobKind.REPLAY, JobKind.REPAIR}:
             job.delivery.restrict(tiers or self.chain.sync_tiers, patient=tiers is None)
         if not self.chain.run(job.delivery, job.batch, self._pause):
             return False
@@ -269,6 +285,10 @@ class Hands:
         if store is not None:
             with self._ticket():
                 self.writer.adopted += store.adopt()
+                # What copies miss is delivered already.
+                for repair in self.writer.repairs:
+                    if repair.store is not None:
+                        repair.store.adopt()
             self.queue.ring()
 
     def take_over(self, run: str, lines: list[bytes], scan: Position | None) -> None:

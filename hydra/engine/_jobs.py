@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from fallbacks.held import Chunk
 
     from ..queue._fifo import Item
+    from ._repairing import Repair
 
 # How many lines, and bytes, a replayed chunk has at most.
 REPLAY_LINES: Final = 2_000
 REPLAY_BYTES: Final = 1 << 20
+# Seconds before replay is tried again after one that got nowhere.
+REPLAY_PAUSE: Final = 0.5
 
 
 class JobKind(Enum):
@@ -39,6 +42,7 @@ class JobKind(Enum):
     LIVE = "live"
     CONTROL = "control"
     REPLAY = "replay"
+    REPAIR = "repair"
 
 
 @dataclass(slots=True)
@@ -47,7 +51,8 @@ class Job:
     A batch on its way, and what has to be told when it has arrived.
 
     `entries` are the positions of records that somebody may ask about; `barriers`
-    fire when the job is finished; `chunk` is what a replay job was read from.
+    fire when the job is finished; `chunk` is what a replay job was read from, or a
+    repair job, which has the copy that it is for in `repair`.
     """
 
     kind: JobKind
@@ -56,6 +61,7 @@ class Job:
     entries: Sequence[tuple[int, Entry]] = ()
     barriers: Sequence[Barrier] = ()
     chunk: Chunk | None = None
+    repair: Repair | None = None
     counted: bool = False
     """Whether what it delivered is in the ledger."""
 

@@ -131,6 +131,9 @@ def _destination(service: Service) -> DestinationStats:
         rescues=chain.ticket.stolen,
         crashes=service.crashes,
         tiers=tuple(_tier(chain, index) for index in range(len(chain.tiers))),
+        strategy=chain.plan.rule.strategy.value,
+        repairing=writer.repairing,
+        missed=writer.missed,
     )
 
 
@@ -139,7 +142,7 @@ def _tier(chain: Chain, index: int) -> TierStats:
     error = meter.last_error
     return TierStats(
         name=tier.name,
-        kind=tier.kind.value,
+        kind=health.kind.value,
         delivered=meter.taken,
         attempts=meter.attempts,
         failed=meter.failed,
@@ -147,6 +150,13 @@ def _tier(chain: Chain, index: int) -> TierStats:
         opened=health.breaker.opened,
         p50=meter.percentile(0.5),
         p99=meter.percentile(0.99),
+        copy=health.copy,
+        throughput=meter.throughput,
+        failure_rate=health.score.errors,
+        score=health.score.value,
+        latency=meter.histogram(),
+        seconds=meter.seconds,
+        changes=meter.changes,
         last_error=None
         if error is None
         else f"{type(error).__name__}: {error}"

@@ -1,8 +1,8 @@
 """
 Replay: held lines on their way back to the destination itself.
 
-Rule 1: in order, in chunks, to the primary tiers only, and never waiting: what
-does not get through now is held as before.
+Rule 1: in order, in chunks, to the copies that the strategy names only (the first,
+or all), and never waiting: what does not get through now is held as before.
 Rule 2: a line that the destination may have already is looked up in its file,
 where it has one; elsewhere it is sent again, with the same id.
 """
@@ -13,31 +13,30 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
 from fallbacks.outcomes import Outcome
-from fallbacks.tiers import FileTier
 
 from ..core.ids import identify, weigh
-from ._jobs import REPLAY_BYTES, REPLAY_LINES, Job, JobKind, weight
-from ._rejecting import Rejecting
+from ._jobs import REPLAY_BYTES, REPLAY_LINES, REPLAY_PAUSE, Job, JobKind, weight
+from ._lookup import already_there, file_among
+from ._repairing import Repairing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
     from fallbacks.delivery import Delivery
     from fallbacks.held import Chunk, HeldStore
+    from fallbacks.strategy import Rule
 
     from ..queue import Fifo
     from ._books import Ledgerkeeper
 
-# Seconds before replay is tried again after one that got nowhere.
-REPLAY_PAUSE: Final = 0.5
 # How many lines, and bytes, are looked up in a destination's file at a time.
 SCAN_LINES: Final = 100_000
 SCAN_BYTES: Final = 8 << 20
 
 
-class Replaying(Rejecting):
+class Replaying(Repairing):
     """A destination's books, and the jobs that empty its held store. The ticket holder's."""
 
     def __init__(
@@ -70,9 +69,21 @@ class Replaying(Rejecting):
                 self._copies[key] = weigh(line)
                 self.adopted += weigh(line)
 
-    def _begin(self, size: int, tiers: Collection[int] | None, patient: bool) -> Delivery:
+    def _begin(
+        self,
+        size: int,
+        tiers: Collection[int] | None,
+        patient: bool,
+        *,
+        had: Mapping[int, int] | None = None,
+        rule: Rule | None = None,
+    ) -> Delivery:
         return self.chain.plan.begin(
-            size, tiers=None if tiers is None else tuple(tiers), patient=patient
+            size,
+            tiers=None if tiers is None else tuple(tiers),
+            patient=patient,
+            had=had,
+            rule=rule,
         )
 
     def _can_replay(self) -> bool:
@@ -87,7 +98,8 @@ class Replaying(Rejecting):
     def _replay_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         if self.store is None or not self._can_replay():
             return None
-        file = self._file()
+        chain = self.chain
+        file = file_among(chain, chain.homes)
         try:
             chunk = self.store.lines(REPLAY_LINES, REPLAY_BYTES)
             suspect = chunk is not None and (chunk.suspect or self._doubtful)
@@ -103,32 +115,35 @@ class Replaying(Rejecting):
             return None
         lines: Sequence[bytes] = chunk.lines
         known = self._replayed
-        if suspect and file is not None:
-            known = known | self._already_there(chunk, file)
+        spreads = chain.plan.rule.spreads
+        there = self._already_there(chunk) if suspect and file is not None else []
+        if not spreads:
+            known = known.union(*there)
         if known:
             lines = [line for line in lines if identify(line) not in known]
         batch = Batch(lines, duplicate=suspect)
-        primaries = [i for i in self.chain.primaries if tiers is None or i in tiers]
-        delivery = self._begin(len(batch), primaries, patient=False)
+        had = self._had(batch)
+        for index, line in enumerate(batch) if spreads and any(there) else ():
+            key = identify(line)
+            had[index] = had.get(index, 0) | sum(
+                1 << c for c, ids in enumerate(there) if key in ids
+            )
+        homes = (*chain.homes, *(chain.repairs.values() if spreads else ()))
+        allowed = [index for index in homes if tiers is None or index in tiers]
+        delivery = self._begin(len(batch), allowed, patient=False, had=had)
         return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
 
-    def _file(self) -> FileTier | None:
-        """Return the tier that can tell what is in the destination's file, if it is one."""
-        for index in self.chain.primaries:
-            tier = self.chain.tiers[index]
-            if isinstance(tier, FileTier):
-                return tier
-        return None
-
-    @staticmethod
-    def _already_there(chunk: Chunk, file: FileTier) -> set[bytes]:
-        """Return the ids of *chunk* that stand in *file*; none when it cannot be read."""
-        ids = {key for line in chunk.lines if (key := identify(line)) is not None}
-        try:
-            return file.scan(ids, chunk.scan, identify)
-        except OSError:
-            # A file that cannot be read: a line twice, with the same id, is the lesser evil.
-            return set()
+    def _already_there(self, chunk: Chunk) -> list[set[bytes]]:
+        """Return, for each copy that held lines go back to, the ids of *chunk* in its file."""
+        chain = self.chain
+        copies = chain.copies if chain.plan.rule.shares else chain.copies[:1]
+        found: list[set[bytes]] = []
+        for copy, tiers in enumerate(copies):
+            file = file_among(chain, tiers)
+            # What the chunk knows about positions is about the destination's own file.
+            scan = None if copy else chunk.scan
+            found.append(set() if file is None else already_there(chunk, file, scan))
+        return found
 
     def _finish_replay(self, job: Job) -> bool:
         assert self.store is not None
@@ -136,6 +151,8 @@ class Replaying(Rejecting):
         delivery, batch = job.delivery, job.batch
         refused = self._part_with_rejected(job, {})
         self._refused += weight(refused)
+        self._note_missed(job)
+        self._remember(batch, delivery)
         if not delivery.left:
             self._acknowledge(job.chunk, weight(job.chunk.lines) - self._refused)
             self._doubtful = self._doubtful and self.store.held > 0

@@ -14,26 +14,31 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
 from fallbacks.ledger import Drops
+from fallbacks.strategy import Rule, Strategy
 from fallbacks.tier import Kind
 from fallbacks.tiers import AsyncFileTier, FileTier
 
 from ..queue import Barrier, Entry, Fate, Fifo, State
 from ._books import Ledgerkeeper
-from ._jobs import Job, JobKind, batch_of, fates, numbered
-from ._replaying import REPLAY_PAUSE, Replaying
+from ._jobs import REPLAY_PAUSE, Job, JobKind, batch_of, fates, numbered
+from ._replaying import Replaying
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
+    from fallbacks.delivery import Delivery
     from fallbacks.held import HeldStore
     from fallbacks.position import Position
+    from fallbacks.steps import Settled
 
     from ._control import ControlStream
 
 # Seconds between two control records that declare drops.
 REPORT_EVERY: Final = 1.0
+
+_DECLARED: Final = Rule(Strategy.MIRROR)
 
 CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
@@ -83,13 +88,6 @@ class Writer(Replaying):
         self._controls: list[bytes] = []
         self._declare_at = 0.0
         self._closing = False
-        # A file has to declare by itself what it lacks. What it cannot take now waits;
-        # standard error would take it, and nobody would look for it there.
-        self._declaring = tuple(
-            index
-            for index, tier in enumerate(chain.tiers)
-            if not auditable or index in chain.primaries or tier.kind is Kind.HOLDING
-        )
         self._reported_at = -REPORT_EVERY
         self._replay_first = False
         self._hasten = False
@@ -130,11 +128,14 @@ class Writer(Replaying):
         if self._hasten:
             self._hasten = False
             self._replay_at = self._declare_at = 0.0
+            self._hasten_repairs()
             self.chain.hasten()
         order = [self._control_job, self._live_job]
         if replay:
             order.insert(1 if self._replay_first else 2, self._replay_job)
             self._replay_first = not self._replay_first
+            # What everybody lacks goes before what one copy lacks.
+            order.insert(order.index(self._replay_job) + 1, self._repair_job)
         for find in order:
             job = find(tiers, patient)
             if job is not None:
@@ -153,6 +154,7 @@ class Writer(Replaying):
             or queue.spill
             or (self._controls and self._can_declare())
             or self._can_replay()
+            or self._can_repair()
         )
 
     def finish(self, job: Job, *, final: bool = False) -> bool:
@@ -174,6 +176,9 @@ class Writer(Replaying):
                     self._declare_at = self._clock.monotonic() + REPORT_EVERY
                 else:
                     del self._controls[: len(job.batch)]
+            case JobKind.REPAIR:
+                assert job.repair is not None
+                done = job.repair.finish(job, self._clock.monotonic())
             case _:
                 done = self._finish_replay(job)
         self.job = None
@@ -218,9 +223,12 @@ class Writer(Replaying):
             # A busy tier is free when its abandoned call returns, which nobody can foretell.
             rest = min(
                 REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
-                for tier in self.chain.primaries
+                for tier in self.chain.homes
             )
             waits.append(max(rest, self._replay_at - now))
+        repair = self._repair_wait(now)
+        if repair is not None:
+            waits.append(repair)
         return max(0.001, min(waits)) if waits else None
 
     # -- jobs
@@ -230,10 +238,25 @@ class Writer(Replaying):
         if not self._controls or not self._can_declare():
             return None
         batch = Batch(list(self._controls))
-        if not self._closing and len(self._declaring) < len(self.chain.tiers):
-            tiers = [i for i in self._declaring if tiers is None or i in tiers]
+        if self._auditable and not self._closing:
+            tiers = [i for i in self._declaring() if tiers is None or i in tiers]
             patient = False
-        return Job(JobKind.CONTROL, batch, self._begin(len(batch), tiers, patient))
+        # One copy is enough, since nobody is promised more of what the engine itself says.
+        rule = _DECLARED if self.chain.plan.rule.spreads else None
+        delivery = self._begin(len(batch), tiers, patient, rule=rule)
+        return Job(JobKind.CONTROL, batch, delivery)
+
+    def _declaring(self) -> list[int]:
+        """
+        Return the tiers that a file's declarations go to.
+
+        A file has to declare by itself what it lacks. What it cannot take now waits;
+        standard error would take it, and nobody would look for it there.
+        """
+        chain = self.chain
+        files = chain.homes if chain.plan.rule.spreads else chain.primaries
+        kinds = [tier.kind for tier in chain.plan.tiers]
+        return [i for i, kind in enumerate(kinds) if i in files or kind is not Kind.FINAL]
 
     def _can_declare(self) -> bool:
         return self._clock.monotonic() >= self._declare_at
@@ -255,7 +278,8 @@ class Writer(Replaying):
             return None
         batch, entries, barriers = batch_of(queue.take(self._batch))
         queue.admit()
-        return Job(JobKind.LIVE, batch, self._begin(len(batch), tiers, patient), entries, barriers)
+        delivery = self._begin(len(batch), tiers, patient, had=self._had(batch))
+        return Job(JobKind.LIVE, batch, delivery, entries, barriers)
 
     def _has_lines(self) -> bool:
         """Return whether there is anything in the queue, or waits to be let in."""
@@ -270,6 +294,11 @@ class Writer(Replaying):
         delivery = job.delivery
         primaries, tiers = self.chain.primaries, self.chain.tiers
         if not job.counted:
+            missed = self._note_missed(job)
+            self._remember(job.batch, delivery)
+            if self._auditable:
+                # The file itself lacks them for good, and another copy has them.
+                self._divert(job.batch, missed.get(0, ()), "copy")
             taken = sum(
                 len(settled.indices)
                 for settled in delivery.settled
@@ -281,7 +310,11 @@ class Writer(Replaying):
             if tiers[settled.tier].kind is Kind.HOLDING:
                 self._doubtful = self._doubtful or settled.suspect
                 self._join_copies(job.batch, settled.indices)
-            elif self._auditable and settled.tier not in primaries:
+            elif (
+                self._auditable
+                and settled.tier not in primaries
+                and self._strays(delivery, settled)
+            ):
                 self._divert(job.batch, settled.indices, tiers[settled.tier].name)
         entries = dict(job.entries)
         self._part_with_rejected(job, entries)
@@ -292,11 +325,18 @@ class Writer(Replaying):
             return False
         return True
 
+    def _strays(self, delivery: Delivery, settled: Settled) -> bool:
+        """Return whether lines that a tier other than the file's has are not to come there."""
+        copy = self.chain.plan.tiers[settled.tier].copy
+        return copy is None or not delivery.rule.spreads
+
     def _settle(self, job: Job, entries: dict[int, Entry]) -> None:
         found = fates(job, self.chain.tiers)
         safe = [entry for index, entry in entries.items() if index in found]
         if any(entry.segment is not None for entry in safe):
-            self._journal.acknowledge(self.name, self._position(), safe)
+            # Behind the end of the file there must be no record that is not acknowledged.
+            open_ = job.delivery.left and job.delivery.had
+            self._journal.acknowledge(self.name, None if open_ else self._position(), safe)
         for index, entry in entries.items():
             if index in found:
                 self.tell(entry, found[index])

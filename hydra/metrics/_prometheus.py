@@ -8,6 +8,7 @@ samples of a family stand together, and label values are escaped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Final
 
 from ._stats import DestinationStats, Stats, TierStats
@@ -18,6 +19,8 @@ _DESTINATION: Final[tuple[tuple[str, str, str, Callable[[DestinationStats], floa
     ("replayed_total", "counter", "Deliveries that were held before.", lambda d: d.replayed),
     ("pending", "gauge", "Deliveries queued, parked, in flight or held.", lambda d: d.pending),
     ("held", "gauge", "Deliveries in files that wait for replay.", lambda d: d.held),
+    ("repairing", "gauge", "Delivered records that a copy waits for.", lambda d: d.repairing),
+    ("missed_total", "counter", "Delivered records that a copy lacks.", lambda d: d.missed),
     ("lost", "gauge", "Deliveries that no place accounts for.", lambda d: d.lost),
     ("queue_records", "gauge", "Records in the queue.", lambda d: d.queued),
     ("queue_bytes", "gauge", "Bytes in the queue.", lambda d: d.queued_bytes),
@@ -34,6 +37,9 @@ _TIER: Final[tuple[tuple[str, str, str, Callable[[TierStats], float | None]], ..
     ("tier_failures_total", "counter", "Attempts that failed.", lambda t: t.failed),
     ("tier_opened_total", "counter", "Times the breaker opened.", lambda t: t.opened),
     ("tier_healthy", "gauge", "1 while the tier may be tried.", lambda t: t.state == "closed"),
+    ("tier_failure_rate", "gauge", "Share that failed of late.", lambda t: t.failure_rate),
+    ("tier_throughput", "gauge", "Records per second of writing.", lambda t: t.throughput),
+    ("tier_score_seconds", "gauge", "What an attempt costs of late.", lambda t: t.score),
     ("tier_latency_p99_seconds", "gauge", "99 % of attempts took less.", lambda t: t.p99),
 )
 
@@ -59,11 +65,11 @@ def _lines(stats: Stats) -> Iterator[str]:
             for number, tier in enumerate(found.tiers):
                 value = get(tier)
                 if value is not None:
-                    labels = (
-                        f'destination="{_escape(found.name)}",'
-                        f'tier="{_escape(tier.name)}",position="{number}"'
-                    )
-                    yield f"hydra_{tier_name}{{{labels}}} {_number(value)}"
+                    yield f"hydra_{tier_name}{{{_labels(found, number)}}} {_number(value)}"
+    yield from _head("tier_latency_seconds", "histogram", "Time of attempts.")
+    for found in stats.destinations.values():
+        for number, tier in enumerate(found.tiers):
+            yield from _histogram(_labels(found, number), tier)
     journal = stats.journal
     for journal_name, kind, said, count in (
         ("journal_bytes", "gauge", "Bytes reserved by the journal.", journal.bytes),
@@ -75,6 +81,22 @@ def _lines(stats: Stats) -> Iterator[str]:
     ):
         yield from _head(journal_name, kind, said)
         yield f"hydra_{journal_name} {count}"
+
+
+def _labels(found: DestinationStats, number: int) -> str:
+    tier = _escape(found.tiers[number].name)
+    return f'destination="{_escape(found.name)}",tier="{tier}",position="{number}"'
+
+
+def _histogram(labels: str, tier: TierStats) -> Iterator[str]:
+    name = "hydra_tier_latency_seconds"
+    for bound, count in tier.latency:
+        le = "+Inf" if bound == inf else repr(bound)
+        yield f'{name}_bucket{{{labels},le="{le}"}} {count}'
+    if tier.latency:
+        # The count is that of the last bucket: both are of one reading then.
+        yield f"{name}_sum{{{labels}}} {_number(tier.seconds)}"
+        yield f"{name}_count{{{labels}}} {tier.latency[-1][1]}"
 
 
 def _head(name: str, kind: str, said: str) -> Iterator[str]:

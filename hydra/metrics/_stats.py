@@ -17,7 +17,7 @@ class TierStats(Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """`final` or `holding`."""
+    """`final`, `holding`, or `repair` where it keeps what one copy missed."""
     delivered: int
     """Records it took, control records included."""
     attempts: int
@@ -31,6 +31,20 @@ class TierStats(Struct, frozen=True, kw_only=True):
     """Seconds that half of the attempts took at most; None before the first."""
     p99: float | None
     last_error: str | None
+    copy: int | None = None
+    """The copy that it stands for, or whose misses it keeps; 0 is the destination itself."""
+    throughput: float | None = None
+    """Records taken for each second spent in attempts; None before the first."""
+    failure_rate: float = 0.0
+    """The share of attempts that failed of late, 0 to 1."""
+    score: float = 0.0
+    """What an attempt costs of late, in seconds, failures included; `fastest` ranks by it."""
+    latency: tuple[tuple[float, int], ...] = ()
+    """How many attempts took at most so many seconds, for a rising row of bounds."""
+    seconds: float = 0.0
+    """Seconds spent in attempts."""
+    changes: tuple[tuple[int, str], ...] = ()
+    """The last changes of its breaker: nanoseconds since the epoch, and the new state."""
 
 
 class DestinationStats(Struct, frozen=True, kw_only=True):
@@ -62,6 +76,11 @@ class DestinationStats(Struct, frozen=True, kw_only=True):
     crashes: int
     """How often the writer had to be restarted after an error of its own."""
     tiers: tuple[TierStats, ...]
+    strategy: str = "failover"
+    repairing: int = 0
+    """Delivered records that wait in files for a copy that missed them, once for each copy."""
+    missed: int = 0
+    """Delivered records that a copy missed and will never get, once for each copy."""
 
 
 class JournalStats(Struct, frozen=True, kw_only=True):

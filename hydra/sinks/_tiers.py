@@ -1,9 +1,11 @@
 """
 From a destination's settings to the tiers of its chain.
 
-Rule: the standard chains stand here and nowhere else. File: async file, sync
+Rule 1: the standard chains stand here and nowhere else. File: async file, sync
 file on the same path (its twin), fallback file, standard error. Console: the
 console, standard error. Sink: the sink, fallback file, standard error.
+Rule 2: where there are copies, each has a store for what it misses, behind all
+other tiers, whatever the strategy: that can be switched.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+from zlib import crc32
 
 from fallbacks.batch import Batch
 from fallbacks.held import HeldStore
@@ -22,6 +25,7 @@ from fallbacks.tier import AsyncTier, SyncTier, Tier, is_async
 from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier, tier_from
 
 from ..config import DestinationSettings, FallbackSettings
+from ..config._build import safe_name
 from ..encoders import encoder
 
 if TYPE_CHECKING:
@@ -37,8 +41,22 @@ _SHARE: Final = 0.8
 Hint = Callable[[], Position | None]
 """Says how far the destination's file reaches, so that replay need not read all of it."""
 
-MakeStore = Callable[[str | None, int | None, Hint], HeldStore | None]
-"""Makes the held store at a path (None: in the state directory) with a quota."""
+
+class MakeStore(Protocol):
+    """Makes held stores; returns None where there is no place for one."""
+
+    def __call__(
+        self, path: str | None, quota: int | None, hint: Hint, copy: str = ""
+    ) -> HeldStore | None:
+        """
+        Return a store.
+
+        Args:
+            path: How its files' names begin; None: in the state directory.
+            quota: The most bytes it may take; None: the default.
+            hint: How far the file reaches that lines are replayed to.
+            copy: The copy whose misses it keeps; empty for the destination's own store.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +65,17 @@ class Chained:
     The tiers of a chain, and what the engine has to know about them.
 
     `primaries` are how many tiers at the front stand for the destination itself;
+    `copies` the indices of the tiers of each copy, the destination's first;
+    `repairs` by copy the index of the store that keeps what it missed;
     `safe` the indices of sync tiers of our own, which a caller may be made to
-    run; `store` the first holding tier; `loop_only` says that the destination
-    itself is async.
+    run; `store` the first holding tier; `loop_only` says that a copy which the
+    strategy cannot do without is async.
     """
 
     tiers: tuple[Tier, ...]
     primaries: int
+    copies: tuple[tuple[int, ...], ...]
+    repairs: Mapping[int, int]
     safe: tuple[int, ...]
     store: HeldStore | None
     loop_only: bool
@@ -67,31 +89,98 @@ def chain_of(
 
     Args:
         settings: The destination.
-        make_store: Makes held stores; returns None where there is no place for one.
+        make_store: Makes held stores.
         system: The system calls to use.
         threads_only: Leave out the async twin of a file.
     """
-    primaries, ours = _primaries(settings, system, threads_only=threads_only)
-    tiers = list(primaries)
-    hint = partial(_reach, primaries)
-    own = [ours] * len(primaries)
+    tiers, ours = _primaries(settings, system, threads_only=threads_only)
+    primaries = len(tiers)
+    hint = partial(_reach, tuple(tiers))
+    own = [ours] * primaries
+    copies = [tuple(range(primaries))]
+    labels = [settings.name]
     store: HeldStore | None = None
+    path = quota = None
     for fallback in _fallbacks(settings):
-        if fallback.type == "file":
+        first = len(tiers)
+        if fallback.type == "file" and fallback.hold:
             held = make_store(fallback.path, fallback.quota, hint)
-            if held is not None:
-                tiers.append(held)
-                own.append(True)
-                store = store or held
+            tiers += [] if held is None else [held]
+            if store is None:
+                store, path, quota = held, fallback.path, fallback.quota
+        elif fallback.type == "file":
+            tiers += _files(settings, fallback, system, threads_only=threads_only)
         elif fallback.type == "stderr":
             tiers.append(_stream(2, fallback.format, "auto", settings.timeout, "stderr", system))
-            own.append(True)
         else:
-            tiers.append(tier_from(fallback.sink))
-            own.append(False)
+            # Held lines come back as they are, so nothing is rendered on the way there.
+            tiers.append(
+                tier_from(fallback.sink)
+                if fallback.holds
+                else _sink(fallback.sink, fallback.format)
+            )
+        own += [fallback.type != "sink"] * (len(tiers) - first)
+        if fallback.copies:
+            copies.append(tuple(range(first, len(tiers))))
+            labels.append(_label(fallback, labels))
+    repairs = {}
+    for copy, label in enumerate(labels) if len(copies) > 1 else ():
+        reach = partial(_reach, [tiers[index] for index in copies[copy]])
+        kept = make_store(path, quota, reach, label)
+        if kept is not None:
+            repairs[copy] = len(tiers)
+            tiers.append(kept)
+            own.append(True)
     safe = tuple(index for index, tier in enumerate(tiers) if own[index] and not is_async(tier))
-    loop_only = all(is_async(tier) for tier in primaries)
-    return Chained(tuple(tiers), len(primaries), safe, store, loop_only)
+    needed = copies[:1] if settings.strategy in {"failover", "spool"} else copies
+    loop_only = any(all(is_async(tiers[index]) for index in copy) for copy in needed)
+    return Chained(tuple(tiers), primaries, tuple(copies), repairs, safe, store, loop_only)
+
+
+def _label(fallback: FallbackSettings, taken: Sequence[str]) -> str:
+    """
+    Return a name for a copy that stays the same when the order of the fallbacks changes.
+
+    What it missed is found by that name after a restart.
+    """
+    if fallback.path is not None:
+        stem = safe_name(os.path.splitext(os.path.basename(fallback.path))[0])[:40] or "file"
+        wish = f"{stem}-{crc32(os.path.abspath(fallback.path).encode()):08x}"
+    else:
+        sink = fallback.sink
+        wish = str(getattr(sink, "name", None) or getattr(sink, "__name__", type(sink).__name__))
+        wish = safe_name(wish) or "sink"
+    name, number = wish, 1
+    while name in taken:
+        number += 1
+        name = f"{wish}-{number}"
+    return name
+
+
+def _files(
+    settings: DestinationSettings,
+    fallback: FallbackSettings,
+    system: System,
+    *,
+    threads_only: bool,
+) -> list[Tier]:
+    """Return the tiers of a file that is one more copy: async and its twin."""
+    assert fallback.path is not None
+    name = os.path.basename(fallback.path)
+    render = render_of(fallback.format, color=False)
+    twin = FileTier(fallback.path, render=render, mode=settings.mode, name=name, system=system)
+    if threads_only or settings.writer == "thread":
+        return [twin]
+    first = AsyncFileTier(
+        fallback.path, render=render, mode=settings.mode, name=f"async {name}", system=system
+    )
+    return [first, twin]
+
+
+def _sink(sink: object, form: str) -> Tier:
+    tier = tier_from(sink)
+    render = render_of(form, color=False)
+    return tier if render is None else _rendered(tier, render)
 
 
 def _primaries(
@@ -112,9 +201,7 @@ def _primaries(
         )
         return [first, twin], True
     if settings.type == "sink":
-        tier = tier_from(settings.sink)
-        render = render_of(settings.format, color=False)
-        return [tier if render is None else _rendered(tier, render)], False
+        return [_sink(settings.sink, settings.format)], False
     number = 2 if settings.type == "stderr" else _NUMBERS[settings.stream]
     return [_stream(number, settings.format, settings.color, settings.timeout, name, system)], True
 

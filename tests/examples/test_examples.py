@@ -107,6 +107,21 @@ def test_script_logs_and_ends(tmp_path: Path) -> None:
     assert "ValueError: invalid literal" in ended.stderr
 
 
+def test_strategies_survive_an_outage_of_one_copy(tmp_path: Path) -> None:
+    """
+    By every strategy each record arrives once, and by two of them at both receivers.
+    """
+    ended = _run(tmp_path, "strategies.py")
+    lines = ended.stdout.splitlines()
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert ["failover", "mirror", "spool", "fastest", "quorum"] == [
+        line.split()[0] for line in lines[::2]
+    ]
+    assert 2 == ended.stdout.count("first copy 2, second copy 2")
+    assert "mirror    down: delivered by write, waiting for a copy 1, held 0" in lines
+
+
 def test_service_answers_and_logs_each_request(tmp_path: Path) -> None:
     """
     Requests over HTTP are logged with their id, and the lifespan's end closes the log.

@@ -342,7 +342,7 @@ def test_every_answer_is_measured(
     An attempt that did not take everything failed, and says why where it can.
     """
     chain = Chain([FaultyTier()])
-    chain.measure(0, answer, 3, 0.5)
+    chain._measure(0, answer, 3, 0.5)
     meter = chain.meters[0]
 
     assert (1, taken, failed, error, 0.5) == (
@@ -514,3 +514,15 @@ def test_exception_of_a_handler_leaves_a_lent_thread(
         chain.run(delivery, Batch(LINES), clock.advance, lent=True)
 
     assert (0, []) == (delivery.trying, delivery.settled)
+
+
+def test_doubt_about_a_batch_reaches_the_tier() -> None:
+    """
+    Lines that are replayed in doubt are marked, though no attempt of this delivery is.
+    """
+    tier = FaultyTier()
+    chain = Chain([tier], clock=FakeClock())
+    batch = Batch(LINES, duplicate=True)
+
+    assert chain.run(chain.plan.begin(len(batch)), batch, lambda _: None)
+    assert tier.batches[0].duplicate

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +59,48 @@ def test_percentile_is_a_bound_within_a_factor_of_two(times: list[float], share:
     assert bound is not None
     assert sum(1 for seconds in times if seconds <= bound) >= share * len(times)
     assert sum(1 for s in times if s < bound / 2 - 1e-6) < max(share * len(times), 1)
+
+
+@pytest.mark.parametrize("power", [4, 10, 26])
+def test_bound_of_a_bucket_belongs_to_it(power: int) -> None:
+    """
+    A histogram counts what took at most so long, the bound itself included.
+    """
+    meter = Meter()
+    for seconds in (2**power / 1e6, 2**power / 1e6 + 1e-6, 1e6):
+        meter.record(seconds)
+    found = dict(meter.histogram())
+
+    assert (1, 3) == (found[2**power / 1e6], found[math.inf])
+    assert sorted(found.values()) == list(found.values())
+
+
+def test_throughput_is_lines_for_the_time_spent() -> None:
+    """
+    Idle time does not count.
+    """
+    meter = Meter()
+
+    assert None is meter.throughput
+
+    meter.record(0.5)
+    meter.taken += 100
+
+    assert 200.0 == meter.throughput
+
+
+def test_changes_of_the_breaker_are_remembered() -> None:
+    """
+    Only changes, with their times, and only the last of them.
+    """
+    meter = Meter()
+    times = iter(range(100))
+    for state in ["closed", "open", "open", "probing", "closed"]:
+        meter.note_state(state, lambda: next(times))
+
+    assert ((0, "open"), (1, "probing"), (2, "closed")) == meter.changes
+
+    for number in range(40):
+        meter.note_state(("open", "probing")[number % 2], lambda: next(times))
+
+    assert (16, 42) == (len(meter.changes), meter.changes[-1].time_ns)

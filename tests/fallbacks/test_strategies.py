@@ -543,7 +543,7 @@ def test_every_strategy_keeps_its_word(data: st.DataObject, size: int, patient: 
     assert step is (DONE if patient or not delivery.left else GIVE_UP)
     assert bool(delivery.left) is (step is GIVE_UP)
     for line in delivery.left:
-        assert not world.safe(line, [delivery._rule])
+        assert not world.safe(line, [delivery.rule])
     if len(begun) > 1 or not plan.rule.spreads:
         return
     for line in set(range(size)) - set(delivery.left) - set(rejected):
@@ -646,3 +646,20 @@ def test_every_strategy_has_a_route() -> None:
     No strategy is without an order.
     """
     assert set(Strategy) == set(ROUTES)
+
+
+def test_chain_remembers_what_its_breakers_did() -> None:
+    """
+    Opening, probing and closing stand in the meter with the time of each.
+    """
+    clock = FakeClock()
+    tier = FaultyTier([Retryable()] * 2)
+    chain = Chain([tier], clock=clock, retry=RETRY)
+    began = clock.time_ns()
+
+    assert chain.run(chain.plan.begin(1), Batch([b"a\n"]), clock.advance)
+
+    changes = chain.meters[0].changes
+
+    assert ["open", "probing", "closed"] == [change.state for change in changes]
+    assert [0.5, 1.5, 1.5] == [(change.time_ns - began) / 1e9 for change in changes]

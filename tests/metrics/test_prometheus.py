@@ -39,6 +39,9 @@ def parse(text):
         else:
             word, name, rest = "", NAME.match(line)[0], line[NAME.match(line).end() :]
         assert NAME.fullmatch(name), name
+        part = re.fullmatch(r"(.+)(_bucket|_sum|_count)", name)
+        if not word and part and families.get(part[1], Family()).kind == "histogram":
+            name, rest = part[1], f"{rest} {part[2]}"
         if name not in families:
             families[name] = Family()
         # The lines of a family form one group.
@@ -50,10 +53,17 @@ def parse(text):
         elif word == "TYPE":
             assert family.kind is None
             assert not family.samples
-            assert rest in {"counter", "gauge"}
+            assert rest in {"counter", "gauge", "histogram"}
             family.kind = rest
         else:
             assert family.kind is not None, name
+            if family.kind == "histogram":
+                rest, which = rest.rsplit(" ", 1)
+                labels, value = sample(rest)
+                labels = (*labels, ("__part__", which))
+                assert labels not in family.samples, line
+                family.samples[labels] = value
+                continue
             labels, value = sample(rest)
             assert labels not in family.samples, line
             family.samples[labels] = value
@@ -90,6 +100,21 @@ def destination(name, **changes):
         "blocked_seconds": 0.0, "mode": "thread", "rescues": 0, "crashes": 0,
     } | changes  # fmt: skip
     return DestinationStats(name=name, tiers=(tier, tier), **found)
+
+
+def series(family):
+    """Return the histograms of *family* by their labels: buckets in their order, sum, count."""
+    found = {}
+    for labels, value in family.samples.items():
+        plain = dict(labels)
+        which, le = plain.pop("__part__"), plain.pop("le", None)
+        buckets, rest = found.setdefault(tuple(plain.items()), ([], {}))
+        if which == "_bucket":
+            buckets.append((float(le), value))
+        else:
+            assert le is None
+            rest[which] = value
+    return found
 
 
 class TestParser:
@@ -219,3 +244,39 @@ def test_engine_at_work(tmp_path):
     assert stats.accepted == sum(families["hydra_accepted_total"].samples.values())
     assert 1.0 == families["hydra_balanced"].samples[()]
     assert 1.0 == families["hydra_journal_on"].samples[()]
+
+
+def test_histogram_of_a_tier():
+    """Buckets rise up to infinity, which counts as many as the count; the sum is in seconds."""
+    latency = ((1.6e-05, 2), (0.004096, 5), (float("inf"), 7))
+    tier = TierStats(
+        name="file", kind="final", delivered=3, attempts=7, failed=1, state="closed", opened=0,
+        p50=None, p99=None, last_error=None, latency=latency, seconds=1.5,
+    )  # fmt: skip
+    found = destination("app")
+    found = DestinationStats(
+        **{name: getattr(found, name) for name in found.__struct_fields__} | {"tiers": (tier,)}
+    )
+    family = parse(render(Stats(destinations={"app": found})))["hydra_tier_latency_seconds"]
+    ((labels, (buckets, rest)),) = series(family).items()
+
+    assert "histogram" == family.kind
+    assert {"destination": "app", "tier": "file", "position": "0"} == dict(labels)
+    assert list(latency) == buckets
+    assert {"_sum": 1.5, "_count": 7.0} == rest
+
+
+def test_histogram_of_an_engine_at_work(tmp_path):
+    """What an engine measured is a histogram that Prometheus takes."""
+    hydra.configure(destinations=[{"name": "app", "type": "file", "path": str(tmp_path / "a")}])
+    hydra.info("x")
+    hydra.flush()
+    family = parse(hydra.metrics_text())["hydra_tier_latency_seconds"]
+
+    assert series(family)
+    for buckets, rest in series(family).values():
+        bounds, counts = zip(*buckets, strict=True)
+
+        assert sorted(bounds) == list(bounds)
+        assert sorted(counts) == list(counts)
+        assert (float("inf"), rest["_count"]) == (bounds[-1], counts[-1])

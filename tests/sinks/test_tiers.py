@@ -37,9 +37,9 @@ def chained(destination, *, store=True, threads_only=False, asked=None):
     """Return the chain of one destination."""
     settings = load({"app": "t", "destinations": [destination]}).destinations[0]
 
-    def make(path, quota, hint):
+    def make(path, quota, hint, copy=""):
         if asked is not None:
-            asked.append((path, quota))
+            asked.append((path, quota, copy))
         return Store() if store else None
 
     return chain_of(settings, make, system=SYSTEM, threads_only=threads_only)
@@ -82,7 +82,8 @@ async def atake(lines):
         (Destination(atake), ["AsyncCallableTier", "Store", "StreamTier"], 1, (1, 2), True),
         (
             Destination(take, fallback=[{"sink": atake}, {"type": "stderr"}]),
-            ["CallableTier", "AsyncCallableTier", "StreamTier"], 1, (2,), False,
+            ["CallableTier", "AsyncCallableTier", "StreamTier", "Store", "Store"],
+            1, (2, 3, 4), False,
         ),
         (Destination(take, format="text"), ["_RenderedSync", "Store", "StreamTier"], 1, (1, 2),
          False),
@@ -100,7 +101,7 @@ def test_standard_chains(destination, tiers, primaries, safe, loop_only):
         found.safe,
         found.loop_only,
     )
-    assert (found.store is not None) == ("Store" in tiers)
+    assert (found.store is not None) == (tiers.count("Store") > len(found.repairs))
 
 
 def test_file_and_twin_share_one_path():
@@ -133,7 +134,7 @@ def test_fallback_file_has_its_own_path_and_quota():
         asked=asked,
     )
 
-    assert [("/y/held", 1 << 20), None] == [asked[0], asked[1][0]]
+    assert [("/y/held", 1 << 20, ""), None] == [asked[0], asked[1][0]]
 
 
 def test_console_gives_up_before_it_is_abandoned():
@@ -169,3 +170,69 @@ def test_json_is_the_line_itself():
     """For JSON there is nothing to render."""
     assert render_of("json", color=False) is None
     assert callable(render_of("text", color=True))
+
+
+COPIES = Destination(
+    take,
+    strategy="mirror",
+    fallback=[
+        {"type": "file", "path": "/y/copy.log", "hold": False},
+        {"type": "file", "path": "/y/held"},
+        {"sink": atake},
+        {"type": "stderr"},
+    ],
+)
+
+
+def test_copies_and_their_repair_stores():
+    """
+    The destination, a file that does not hold and a sink are a copy each; standard error is
+    none; each copy has a store, behind all other tiers and next to the held files.
+    """
+    asked = []
+    found = chained(COPIES, asked=asked)
+
+    assert ((0,), (1, 2), (4,)) == found.copies
+    assert {0: 6, 1: 7, 2: 8} == found.repairs
+    assert ["Store", "StreamTier", "Store", "Store", "Store"] == [
+        shape(found)[index] for index in (3, 5, 6, 7, 8)
+    ]
+    assert [("/y/held", copy) for copy in ("", "take", "copy-c51e542c", "atake")] == [
+        (path, copy) for path, _, copy in asked
+    ]
+
+
+def test_name_of_a_copy_does_not_depend_on_its_place():
+    """
+    What a copy missed is found again after its fallbacks were put in another order.
+    """
+    asked, turned = [], []
+    options = COPIES.options | {"fallback": [*reversed(COPIES.options["fallback"])]}
+    chained(COPIES, asked=asked)
+    chained(options, asked=turned)
+
+    assert {copy for *_, copy in asked} == {copy for *_, copy in turned}
+
+
+def test_copies_of_one_name_are_told_apart():
+    """
+    Two sinks that are called the same are two copies.
+    """
+    asked = []
+    chained(Destination(take, fallback=[{"sink": take}, {"sink": take}]), asked=asked)
+
+    assert ["take", "take-2", "take-3"] == [copy for *_, copy in asked]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "loop_only"),
+    [("failover", False), ("spool", False), ("mirror", True), ("fastest", True), ("quorum", True)],
+)
+def test_async_copy_needs_the_loop(strategy, loop_only):
+    """
+    A strategy that asks every copy cannot do on a thread what only a loop can.
+    """
+    fallback = [{"sink": atake}, {"type": "file"}]
+    found = chained({"path": "/x/a.log", "strategy": strategy, "fallback": fallback})
+
+    assert loop_only is found.loop_only

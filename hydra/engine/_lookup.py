@@ -1,0 +1,37 @@
+"""
+Looking records up in a file that may have them already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fallbacks.tiers import FileTier
+
+from ..core.ids import identify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fallbacks.chain import Chain
+    from fallbacks.held import Chunk
+    from fallbacks.position import Position
+
+
+def file_among(chain: Chain, tiers: Iterable[int]) -> FileTier | None:
+    """Return the one of *tiers* that can tell what is in its file, if there is one."""
+    for index in tiers:
+        tier = chain.tiers[index]
+        if isinstance(tier, FileTier):
+            return tier
+    return None
+
+
+def already_there(chunk: Chunk, file: FileTier, scan: Position | None) -> set[bytes]:
+    """Return the ids of *chunk* that stand in *file* from *scan* on; none if it is unreadable."""
+    ids = {key for line in chunk.lines if (key := identify(line)) is not None}
+    try:
+        return file.scan(ids, scan, identify)
+    except OSError:
+        # A file that cannot be read: a line twice, with the same id, is the lesser evil.
+        return set()

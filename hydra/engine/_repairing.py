@@ -1,0 +1,235 @@
+"""
+Repair: what one copy of a destination missed while others took it, and its way there.
+
+Rule 1: such a record is delivered. What happens here is no part of the ledger: it
+is counted by copy, as waiting for repair or as missed for good.
+Rule 2: as replay, in order, in chunks, never waiting; one copy at a time, since the
+misses of each are in a store of its own.
+Rule 3: for a record that too few copies have, it is remembered which have it, so
+that they do not get it again. That memory is bounded and ends with the process;
+beyond it they get the record again, with the same id.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from fallbacks.batch import Batch
+from fallbacks.held import HeldStore
+from fallbacks.strategy import Rule
+from fallbacks.tier import Kind
+
+from ..core.ids import identify
+from ._jobs import REPLAY_BYTES, REPLAY_LINES, REPLAY_PAUSE, Job, JobKind, weight
+from ._lookup import already_there, file_among
+from ._rejecting import Rejecting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from fallbacks.chain import Chain
+    from fallbacks.clock import Clock
+    from fallbacks.delivery import Delivery
+
+    from ..queue import Fifo
+    from ._books import Ledgerkeeper
+
+# How many records are remembered that some copies have, but too few: 10 MB or so.
+_REMEMBERED: Final = 65_536
+
+# To one copy alone, whatever the strategy is.
+_TO_ONE: Final = Rule()
+
+
+class Repair:
+    """
+    One copy, and the store of what it missed.
+
+    Args:
+        store: Keeps the lines; None when there is no place for them.
+        tiers: Indices of the tiers of the copy.
+    """
+
+    __slots__ = ("_done", "at", "doubtful", "missed", "repaired", "store", "tiers")
+
+    def __init__(self, store: HeldStore | None, tiers: tuple[int, ...]) -> None:
+        self.store = store
+        self.tiers = tiers
+        self.at = 0.0
+        """When the next chunk may be tried, in monotonic seconds."""
+        self.doubtful = False
+        """Whether the copy may have lines of the store already."""
+        self.missed = 0
+        """Records that the copy will never get."""
+        self.repaired = 0
+        """Records that it got later than the others."""
+        self._done: set[bytes] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait for the copy."""
+        return 0 if self.store is None else self.store.held
+
+    def job(self, chain: Chain, tiers: Collection[int] | None, now: float) -> Job | None:
+        """Return a job with the oldest lines; None when it has to be later, or there are none."""
+        store = self.store
+        if store is None or not store.waiting or now < self.at:
+            return None
+        allowed = [index for index in self.tiers if tiers is None or index in tiers]
+        if not any(chain.plan.available(index, now) for index in allowed):
+            self.at = now + REPLAY_PAUSE
+            return None
+        try:
+            chunk = store.lines(REPLAY_LINES, REPLAY_BYTES)
+        except OSError:
+            chunk = None
+        if chunk is None:
+            self.at = now + REPLAY_PAUSE
+            return None
+        suspect = chunk.suspect or self.doubtful
+        known = self._done
+        file = file_among(chain, self.tiers) if suspect else None
+        if file is not None:
+            known = known | already_there(chunk, file, chunk.scan)
+        lines: Sequence[bytes] = chunk.lines
+        if known:
+            lines = [line for line in lines if identify(line) not in known]
+        batch = Batch(lines, duplicate=suspect)
+        delivery = chain.plan.begin(len(batch), tiers=allowed, patient=False, rule=_TO_ONE)
+        return Job(JobKind.REPAIR, batch, delivery, chunk=chunk, repair=self)
+
+    def finish(self, job: Job, now: float) -> bool:
+        """Take in what became of *job*; return whether all of it has left the store."""
+        assert self.store is not None
+        assert job.chunk is not None
+        delivery, batch = job.delivery, job.batch
+        refused = [batch[rejected.index] for rejected in delivery.rejected]
+        delivery.rejected = []
+        # A part of a chunk may have been refused in an attempt before this one.
+        self.missed += weight(refused)
+        if delivery.left:
+            taken = [batch[index] for each in delivery.settled for index in each.indices]
+            self._done.update(
+                key for line in (*taken, *refused) if (key := identify(line)) is not None
+            )
+            self.repaired += weight(taken)
+            self.at = now + REPLAY_PAUSE
+            return False
+        self.repaired += weight(batch) - weight(refused)
+        self.store.acknowledge(job.chunk)
+        self._done.clear()
+        self.doubtful = self.doubtful and self.store.waiting
+        return True
+
+
+class Repairing(Rejecting):
+    """A destination's books, and the jobs that bring each copy what it missed."""
+
+    def __init__(
+        self,
+        name: str,
+        chain: Chain,
+        queue: Fifo,
+        *,
+        store: HeldStore | None,
+        clock: Clock,
+        journal: Ledgerkeeper,
+    ) -> None:
+        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
+        self.repairs = [
+            Repair(_store(chain, copy), tiers) for copy, tiers in enumerate(chain.copies)
+        ]
+        """One for each copy, the destination itself first."""
+        self._turns = deque(self.repairs)
+        self._partly: dict[bytes, int] = {}
+
+    @property
+    def repairing(self) -> int:
+        """Records that are delivered and wait for one copy or several, once for each."""
+        return sum(repair.waiting for repair in self.repairs)
+
+    @property
+    def missed(self) -> int:
+        """Records that are delivered and that a copy will never get, once for each."""
+        return sum(repair.missed for repair in self.repairs)
+
+    def _can_repair(self) -> bool:
+        now = self._clock.monotonic()
+        return any(
+            repair.store is not None and repair.store.waiting and now >= repair.at
+            for repair in self.repairs
+        )
+
+    def _repair_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
+        now = self._clock.monotonic()
+        for _ in range(len(self._turns)):
+            repair = self._turns[0]
+            # The next one comes first next time.
+            self._turns.rotate(-1)
+            job = repair.job(self.chain, tiers, now)
+            if job is not None:
+                return job
+        return None
+
+    def _repair_wait(self, now: float) -> float | None:
+        """Return the seconds until a repair may go on; None when there is nothing to repair."""
+        plan = self.chain.plan
+        waits = [
+            max(
+                repair.at - now,
+                min(
+                    REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
+                    for tier in repair.tiers
+                ),
+            )
+            for repair in self.repairs
+            if repair.store is not None and repair.store.waiting
+        ]
+        return min(waits, default=None)
+
+    def _hasten_repairs(self) -> None:
+        for repair in self.repairs:
+            repair.at = 0.0
+
+    # -- what a delivery leaves behind
+
+    def _note_missed(self, job: Job) -> dict[int, Sequence[int]]:
+        """Count what copies will never get, and note which doubt what they get later."""
+        delivery, missed = job.delivery, job.delivery.missed
+        for copy, lines in missed.items():
+            self.repairs[copy].missed += weight([job.batch[index] for index in lines])
+        if delivery.suspect:
+            for repair in self.repairs:
+                repair.doubtful = repair.doubtful or bool(repair.waiting)
+        return missed
+
+    def _had(self, batch: Batch) -> dict[int, int]:
+        """Return which copies have lines of *batch* already, and forget it."""
+        if not self._partly:
+            return {}
+        return {
+            index: self._partly.pop(key)
+            for index, line in enumerate(batch)
+            if (key := identify(line)) in self._partly and key is not None
+        }
+
+    def _remember(self, batch: Batch, delivery: Delivery) -> None:
+        """Remember which copies have the lines that are not safe with them."""
+        had = delivery.had
+        if not had:
+            return
+        tiers = self.chain.plan.tiers
+        open_ = set(delivery.left).union(
+            *(each.indices for each in delivery.settled if tiers[each.tier].kind is Kind.HOLDING)
+        )
+        for index in open_:
+            key = identify(batch[index])
+            if had.get(index) and key is not None and len(self._partly) < _REMEMBERED:
+                self._partly[key] = had[index]
+
+
+def _store(chain: Chain, copy: int) -> HeldStore | None:
+    index = chain.repairs.get(copy)
+    tier = None if index is None else chain.tiers[index]
+    return tier if isinstance(tier, HeldStore) else None

@@ -1,0 +1,515 @@
+"""
+Strategies in the engine: what is acknowledged, what a copy that was down gets later,
+and what the ledger says of it.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import hydra
+from fallbacks import Kind, Permanent, Retryable, Unknown
+from fallbacks.strategy import Strategy
+from fallbacks.testing import FakeClock, FaultyAsyncTier, FaultyTier
+from fallbacks.testing.faulty_filesystem import FaultyFilesystem
+from hydra.config import load
+from hydra.core.ids import identify
+from hydra.engine._build import build
+from hydra.engine._reading import read
+from hydra.engine._repairing import Repair
+from hydra.metrics import Stats
+from hydra.queue import State
+from tests.sinks._kit import held_files, numbers, records, until
+
+pytestmark = pytest.mark.integration
+
+DOWN = Retryable("down")
+
+
+class World:
+    """A run with one destination, its copies, and a file system and a clock of its own."""
+
+    def __init__(self, strategy, *, copies=2, hold=True, sinks=None, system=None, **options):
+        self.sinks = sinks or [FaultyTier(name=f"copy{n}") for n in range(copies)]
+        self.clock = FakeClock()
+        self.system = system or FaultyFilesystem()
+        fallback = [{"sink": sink} for sink in self.sinks[1:]]
+        fallback += [{"type": "file", "path": "/held/app"}] if hold else []
+        settings = load(
+            {
+                "app": "t",
+                "journal": {"enabled": options.pop("journal", False), "dir": "/journal"},
+                "control_records": options.pop("control_records", False),
+                "destinations": [
+                    {
+                        "name": "app", "sink": self.sinks[0], "strategy": strategy,
+                        "fallback": fallback, "retries": 0, **options,
+                    }
+                ],
+            }
+        )  # fmt: skip
+        self.run = build(
+            settings, system=self.system, clock=self.clock, threaded=False, probe=lambda *_: "no"
+        )
+        self.service = self.run.services["app"]
+        self.writer = self.service.writer
+        self._count = 0
+
+    def log(self, count=1, *, level=20):
+        """Send records; return the receipt of the last one."""
+        receipt = None
+        for _ in range(count):
+            word = "error" if level >= 40 else "info"
+            body = (
+                '{"timestamp":"2026-01-01T00:00:00.000000Z",'
+                f'"level":"{word}","logger":"s","n":{self._count}'
+            ).encode()
+            self._count += 1
+            stream = self.run.stream(("app",), guaranteed=level >= 40)
+            receipt = stream.send(body, level, tracked=True)
+        return receipt
+
+    def pump(self, times=1, seconds=40.0):
+        """Do what there is to do; then let the longest rest pass, and again."""
+        for _ in range(times):
+            self.service.pump()
+            self.clock.advance(seconds)
+
+    @property
+    def stats(self):
+        """What the destination says."""
+        return read([self.run]).destinations["app"]
+
+    def got(self, copy):
+        """Return the numbers that a copy has."""
+        return numbers(records(self.sinks[copy].taken))
+
+    def check(self, **expected):
+        """Compare with the stats; the ledger has to balance as well."""
+        stats = self.stats
+
+        assert stats.lost == 0
+        assert expected == {name: getattr(stats, name) for name in expected}
+
+    def close(self):
+        """End the run."""
+        self.system.heal()
+        self.run.begin_close()
+        self.run.finish_close(0.0)
+
+
+@pytest.fixture(name="world")
+def _world():
+    worlds = []
+
+    def make(strategy, **options):
+        worlds.append(World(strategy, **options))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+def test_mirror_brings_every_copy_everything(world):
+    """Each copy has each record, and the ledger counts the delivery once."""
+    w = world("mirror", copies=3)
+    w.log(5)
+    w.pump()
+
+    assert [[0, 1, 2, 3, 4]] * 3 == [w.got(copy) for copy in range(3)]
+    w.check(accepted=5, delivered=5, held=0, repairing=0, missed=0, strategy="mirror")
+
+
+def test_mirror_repairs_a_copy_that_was_down(world):
+    """What a copy missed is delivered, waits on the disk apart from what is held, and follows."""
+    w = world("mirror")
+    w.log(1)
+    w.pump()
+    w.sinks[1].fail_with(DOWN)
+    for _ in range(4):
+        w.log(1)
+        w.pump(seconds=0.0)
+
+    w.check(accepted=5, delivered=5, pending=0, held=0, repairing=4, missed=0)
+
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert [[0, 1, 2, 3, 4]] * 2 == [w.got(0), w.got(1)]
+    w.check(accepted=5, delivered=5, replayed=0, held=0, repairing=0, missed=0)
+
+
+def test_mirror_repairs_the_destination_itself(world):
+    """The first copy is a copy like the others."""
+    w = world("mirror")
+    w.sinks[0].fail_with(DOWN)
+    receipt = w.log(3)
+    w.pump(seconds=0.0)
+
+    assert State.DELIVERED is receipt.wait(0).fates["app"].state
+    assert "copy1" == receipt.wait(0).fates["app"].tier
+
+    w.sinks[0].heal()
+    w.pump(3)
+
+    assert [0, 1, 2] == w.got(0)
+
+
+def test_mirror_without_any_copy_holds_and_replays_to_all(world):
+    """With every copy down a record is held once, and counted as pending."""
+    w = world("mirror")
+    for sink in w.sinks:
+        sink.fail_with(DOWN)
+    receipt = w.log(3)
+    w.pump(seconds=0.0)
+
+    assert State.HELD is receipt.wait(0).fates["app"].state
+    w.check(delivered=0, pending=3, held=3, repairing=0)
+
+    w.sinks[0].heal()
+    w.pump(2)
+
+    w.check(delivered=3, pending=0, replayed=3, held=0, repairing=3)
+
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert [[0, 1, 2]] * 2 == [w.got(0), w.got(1)]
+    w.check(delivered=3, replayed=3, repairing=0)
+
+
+def test_miss_without_a_place_is_counted_for_good(world):
+    """Where nothing can be kept for a copy, its misses are told, and the record is delivered."""
+    w = world("mirror", hold=False)
+    w.sinks[1].fail_with(DOWN)
+    w.log(3)
+    w.pump()
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert ([0, 1, 2], []) == (w.got(0), w.got(1))
+    w.check(delivered=3, pending=0, repairing=0, missed=3)
+
+
+def test_miss_that_a_full_disk_refuses_is_counted(world):
+    """A repair store that takes nothing is no silent hole."""
+    w = world("mirror")
+    w.system.fail("open", 28, times=None)
+    w.sinks[1].fail_with(DOWN)
+    w.log(2)
+    w.pump()
+
+    w.check(delivered=2, pending=0, repairing=0, missed=2)
+
+
+def test_record_that_one_copy_refuses_is_missed_by_it_alone(world):
+    """A poison record does not stop the repair of those behind it."""
+    w = world("mirror")
+    w.sinks[1].fail_with(DOWN)
+    w.log(3)
+    w.pump(seconds=0.0)
+
+    class Picky(FaultyTier):
+        def write(self, batch):
+            bad = any(b'"n":1' in line for line in batch)
+            return Permanent("poison") if bad else super().write(batch)
+
+    picky = Picky()
+    w.service.chain.tiers = (w.sinks[0], picky, *w.service.chain.tiers[2:])
+    w.pump(3)
+
+    assert [0, 2] == numbers(records(picky.taken))
+    w.check(delivered=3, dropped=0, repairing=0, missed=1)
+
+
+def test_repair_of_one_copy_does_not_wait_for_another(world):
+    """Each copy has a store of its own."""
+    w = world("mirror", copies=3)
+    for copy in (1, 2):
+        w.sinks[copy].fail_with(DOWN)
+    w.log(2)
+    w.pump(seconds=0.0)
+    w.sinks[2].heal()
+    w.pump(3)
+
+    assert ([], [0, 1]) == (w.got(1), w.got(2))
+    w.check(repairing=2)
+
+
+def test_what_a_copy_missed_survives_the_process(world):
+    """The next run finds the records of the copy on the disk, and they are no new deliveries."""
+    first = world("mirror")
+    first.sinks[1].fail_with(DOWN)
+    first.log(3)
+    first.pump(seconds=0.0)
+    first.close()
+    first.sinks[1].heal()
+    second = world("mirror", sinks=first.sinks, system=first.system)
+    second.run.recover() if hasattr(second.run, "recover") else second.service.adopt()
+    second.pump(3)
+
+    assert [0, 1, 2] == second.got(1)
+    second.check(accepted=0, delivered=0, repairing=0)
+
+
+def test_quorum_acknowledges_with_its_number_only(world):
+    """With one copy of two that are needed, a record is held; it counts when the second has it."""
+    w = world("quorum", copies=3)
+    for copy in (1, 2):
+        w.sinks[copy].fail_with(DOWN)
+    receipt = w.log(3)
+    w.pump(seconds=0.0)
+
+    assert [0, 1, 2] == w.got(0)
+    assert State.HELD is receipt.wait(0).fates["app"].state
+    w.check(delivered=0, pending=3, held=3)
+
+    w.sinks[2].heal()
+    w.pump(3)
+
+    assert [0, 1, 2] == w.got(0) == w.got(2)
+    w.check(delivered=3, replayed=3, pending=0, held=0, repairing=3)
+
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert [0, 1, 2] == w.got(1)
+    w.check(delivered=3, repairing=0)
+
+
+def test_quorum_without_a_place_to_hold_keeps_the_record(world):
+    """Nothing is told as delivered below the number, and no copy gets a record twice."""
+    w = world("quorum", copies=2, hold=False)
+    w.sinks[1].fail_with(DOWN)
+    receipt = w.log(2)
+    w.pump(3)
+
+    assert State.PENDING is receipt.wait(0).fates["app"].state
+    w.check(delivered=0, pending=2, queued=2)
+
+    w.sinks[1].heal()
+    w.pump(2)
+
+    assert [0, 1] == w.got(0) == w.got(1)
+    w.check(delivered=2, pending=0)
+
+
+def test_quorum_is_not_acknowledged_in_the_journal_before_it_is_met(world):
+    """An ERROR that one copy of two has stays live in the journal, until the second has it."""
+    w = world("quorum", copies=2, hold=False, journal=True)
+    w.sinks[1].fail_with(DOWN)
+    w.log(2, level=40)
+    w.pump(2)
+
+    assert 2 == w.run.keeper.journal.statistics().live
+
+    w.sinks[1].heal()
+    w.pump(2)
+
+    assert 0 == w.run.keeper.journal.statistics().live
+
+
+def test_unknown_answer_marks_what_a_copy_gets_again(world):
+    """A copy that may have a record gets it marked as a possible duplicate."""
+    w = world("mirror")
+    w.sinks[1].fail_with(Unknown("lost"))
+    w.log(1)
+    w.pump(seconds=0.0)
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert [False, True] == [w.sinks[1].batches[at].duplicate for at in (0, -1)]
+    assert not any(batch.duplicate for batch in w.sinks[0].batches)
+
+
+def test_spool_holds_first_and_replays_in_order(world):
+    """A live record goes to the file first, and from there to the destination."""
+    w = world("spool", copies=1)
+    receipt = w.log(3)
+    job = w.writer.next_job((0, 1), patient=False, replay=False)
+
+    assert w.service.chain.run(job.delivery, job.batch, w.clock.advance)
+
+    w.writer.finish(job)
+
+    assert State.HELD is receipt.wait(0).fates["app"].state
+    assert [] == w.sinks[0].taken
+    w.check(delivered=0, pending=3, held=3)
+    w.pump()
+
+    assert [0, 1, 2] == w.got(0)
+    w.check(delivered=3, replayed=3, held=0)
+
+
+def test_spool_that_refuses_is_passed_by_and_counted(world):
+    """With a full disk, records go to the destination directly, and the tier's failures show."""
+    w = world("spool", copies=1)
+    w.system.fail("open", 28, times=None)
+    w.log(3)
+    w.pump()
+
+    assert [0, 1, 2] == w.got(0)
+    w.check(delivered=3, replayed=0, held=0)
+    assert w.stats.tiers[1].failed > 0
+
+
+def test_fastest_goes_to_the_copy_that_answers_sooner(world):
+    """The slow copy is asked now and then; nothing goes to both."""
+    w = world("fastest")
+
+    def slow(copy, seconds):
+        real = FaultyTier.write
+
+        def write(batch):
+            w.clock.advance(seconds)
+            return real(w.sinks[copy], batch)
+
+        w.sinks[copy].write = write
+
+    slow(0, 1.0)
+    slow(1, 0.01)
+    for _ in range(24):
+        w.log(1)
+        w.pump(seconds=0.0)
+
+    assert 24 == len(w.got(0)) + len(w.got(1))
+    assert 18 <= len(w.got(1))
+    w.check(accepted=24, delivered=24, repairing=0)
+
+
+def test_held_records_go_to_any_copy_with_fastest(world):
+    """Replay does not wait for the first copy where any will do."""
+    w = world("fastest")
+    for sink in w.sinks:
+        sink.fail_with(DOWN)
+    w.log(3)
+    w.pump(seconds=0.0)
+
+    w.check(held=3)
+
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert [0, 1, 2] == w.got(1)
+    w.check(delivered=3, held=0)
+
+
+@pytest.mark.parametrize("after", ["failover", "spool", "mirror", "fastest", "quorum"])
+@pytest.mark.parametrize("before", ["failover", "spool", "mirror", "fastest", "quorum"])
+def test_switching_loses_nothing(before, after, world):
+    """From any strategy to any other, with a copy down at the switch: the ledger balances."""
+    w = world(before, copies=2)
+    w.log(3)
+    w.pump(seconds=0.0)
+    w.sinks[0].fail_with(DOWN)
+    w.log(3)
+    w.pump(seconds=0.0)
+    w.service.chain.switch(Strategy(after))
+    w.log(3)
+    w.pump(seconds=0.0)
+    w.sinks[0].heal()
+    w.log(1)
+    w.pump(4)
+
+    assert set(range(10)) == set(w.got(0)) | set(w.got(1))
+    assert sorted(w.got(0)) == sorted(set(w.got(0)))
+    assert sorted(w.got(1)) == sorted(set(w.got(1)))
+    w.check(accepted=10, delivered=10, pending=0, held=0, repairing=0, missed=0)
+
+
+@pytest.mark.parametrize("kind", [FaultyTier, FaultyAsyncTier])
+def test_threads_that_log_while_the_strategy_changes(kind, tmp_path):
+    """Under load, a switch between any two batches costs no record and doubles none."""
+    tiers = [kind(name=f"copy{n}") for n in range(3)]
+    hydra.configure(
+        app="t",
+        destinations=[
+            hydra.Destination(
+                tiers[0],
+                name="app",
+                fallback=[{"sink": tiers[1]}, {"sink": tiers[2]}, {"type": "file"}],
+            )
+        ],
+    )
+    log = hydra.get_logger("s")
+    hydra.flush(10)
+    from hydra.engine._engine import ENGINE
+
+    chain = ENGINE.run.services["app"].chain
+    begin = threading.Barrier(4)
+
+    def work(name):
+        begin.wait()
+        for n in range(500):
+            log.info("x", t=name, n=n)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    begin.wait()
+    while any(thread.is_alive() for thread in threads):
+        for strategy in Strategy:
+            chain.switch(strategy)
+    for thread in threads:
+        thread.join()
+    chain.switch(Strategy.MIRROR)
+    until(lambda: hydra.flush(10).held == 0, "everything held is replayed")
+    stats = hydra.stats()
+    found = [[identify(line) for line in tier.taken if b'"t":' in line] for tier in tiers]
+
+    assert stats.balanced
+    assert (1500, 0, 0) == (stats.delivered, stats.dropped, stats.pending)
+    assert 1500 == len({key for keys in found for key in keys})
+    assert all(len(set(keys)) == len(keys) for keys in found)
+
+
+def test_configuring_again_under_load_with_other_strategies(tmp_path):
+    """A run with another strategy takes over from the one before, and nothing is lost."""
+    tiers = [FaultyTier(name=f"copy{n}") for n in range(2)]
+
+    def configure(strategy):
+        hydra.configure(
+            app="t",
+            destinations=[
+                hydra.Destination(
+                    tiers[0], name="app", strategy=strategy,
+                    fallback=[{"sink": tiers[1]}, {"type": "file"}],
+                )
+            ],
+        )  # fmt: skip
+
+    configure("failover")
+    log = hydra.get_logger("s")
+    begin = threading.Barrier(3)
+
+    def work(name):
+        begin.wait()
+        for n in range(300):
+            log.info("x", t=name, n=n)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(2)]
+    for thread in threads:
+        thread.start()
+    begin.wait()
+    for strategy in ("mirror", "fastest", "quorum", "failover", "mirror"):
+        configure(strategy)
+    for thread in threads:
+        thread.join()
+    stats = hydra.close(10)
+    got = {(r["t"], r["n"]) for tier in tiers for r in records(tier.taken) if "t" in r}
+
+    assert stats.balanced
+    assert {(t, n) for t in range(2) for n in range(300)} == got
+    assert isinstance(stats, Stats)
+
+
+def test_copy_without_a_store_keeps_nothing():
+    """A repair without a place has nothing to do."""
+    repair = Repair(None, (0,))
+
+    assert (0, None) == (repair.waiting, repair.job(None, None, 0.0))
+    assert Kind.REPAIR.value == "repair"
+    assert held_files() == []
