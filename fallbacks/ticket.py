@@ -59,12 +59,12 @@ class Ticket:
 
     def acquire(self, seconds: float = -1) -> bool:
         """Wait up to *seconds* (-1: without bound, 0: not at all) for the ticket."""
-        if seconds == 0:
-            # A loop over a C function: no signal comes between getting the lock and
-            # the end of this call, so the caller knows whether to give it back.
-            for got in map(self._lock.acquire, (False,)):  # pragma: no branch
-                return got
-        return self._lock.acquire(True, seconds)
+        blocking, timeout = (False, -1.0) if seconds == 0 else (True, seconds)
+        # A loop over a C function: no signal comes between getting the lock and
+        # the end of this call, so the caller knows whether to give it back.
+        for got in map(self._lock.acquire, (blocking,), (timeout,)):  # pragma: no branch
+            return got
+        raise AssertionError  # pragma: no cover
 
     def release(self) -> None:
         """Give the ticket back. Only the holder may call this, outside of a section."""

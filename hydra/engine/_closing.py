@@ -32,8 +32,15 @@ if TYPE_CHECKING:
 # Seconds for which the end of a destination is tried against a holder that does not let go.
 _SEIZE: Final = 1.0
 
+# How often what is queued by then is drained before the end. Once for what was there
+# when the close began; once more for what was logged meanwhile, by a sink for one.
+_ROUNDS: Final = 2
+
 # Seconds that a sink gets to close; one that takes longer is left to do so alone.
 _LET_GO: Final = 0.5
+
+# Seconds for which whoever closes goes on with what is logged meanwhile.
+AFTER: Final = 0.1
 
 AT_EXIT: Final = "interrupted by the end of the process"
 
@@ -54,6 +61,7 @@ class Closing(Hands):
     ) -> None:
         super().__init__(writer, safe=safe, draining=draining)
         self.closing = False
+        self._rounds = _ROUNDS
         self.on_closed: Callable[[], object] = lambda: None
         self._threaded = threaded
         self._closed = False
@@ -73,10 +81,27 @@ class Closing(Hands):
         self.closing = True
         if self.writer.spiller is not None:
             self.writer.spiller.leave()
+        if self._closed:
+            return
         if self.unserved and self.writer.idle and not self._needs_close_record():
+            self.due = True
             self.seize()
-        elif not self._closed:
-            self.queue.ring()
+            return
+        # Where others log on without a pause the queue is never empty. What they add
+        # from now on they write themselves, after the close.
+        self.queue.entries.append(Barrier(self._note_due))
+        self.queue.ring()
+
+    def _note_due(self) -> None:
+        if self._closed or self.retired:
+            # Of a retired run the callers are gone: what is in the queue is all there is.
+            return
+        self._rounds -= 1
+        # Parked lines were logged before, too, and are let in as there is room for them.
+        if self.queue.parked or self._rounds > 0:
+            self.queue.entries.append(Barrier(self._note_due))
+        else:
+            self.due = True
 
     @property
     def closed(self) -> bool:
@@ -135,7 +160,8 @@ class Closing(Hands):
 
     def prepare_close(self) -> bool:
         """Drop what cannot be saved; return whether there is a close record to drain now."""
-        self.writer.abandon_rest()
+        if not self.due:
+            self.writer.abandon_rest()
         if not self._needs_close_record():
             return False
         self.writer.close_record()
@@ -144,11 +170,12 @@ class Closing(Hands):
     def close_with_ticket(self) -> None:
         """Give the ticket back for good: from now on whoever logs also drains."""
         self._closed = True
+        self.due = False
         self._go_direct()
         self._bell.ring()
         self.chain.ticket.release()
         # A line that was queued before the mode changed rang for nobody.
-        self.help(final=True)
+        self.help(final=True, seconds=AFTER)
         self._tell_ended()
         self.on_closed()
 
@@ -185,7 +212,7 @@ class Closing(Hands):
             self._close_tiers()
         finally:
             ticket.release()
-        self.help(final=True)
+        self.help(final=True, seconds=AFTER)
 
     def _close_foreign(self, tier: SyncTier, meter: Meter) -> None:
         done = allocate_lock()

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # More lines than this are not rendered on a caller's event loop for the sake of one.
 _INSTANT: Final = 200
 
+# Seconds for which a call after the close waits for its turn to write.
+_TURN: Final = 1.0
+
 INTERRUPTED: Final = "interrupted by an exception out of a signal handler"
 
 
@@ -55,6 +58,8 @@ class Hands:
         self._streams = tuple(i for i in safe if isinstance(chain.tiers[i], StreamTier))
         self._draining = draining
         self._bell = Bell()
+        self.due = False
+        """Whether what was queued when the close began has been dealt with, and others go on."""
         self.retired = False
         """Whether another run is in force: nobody comes back for what is opened from now on."""
         self._stuck_at: int | None = None
@@ -128,25 +133,30 @@ class Hands:
         ticket, queue = self.chain.ticket, self.queue
         release = ticket.giving_back
         ident = get_ident()
-        until = math.inf if final else monotonic() + seconds
+        until = monotonic() + seconds
+        # After the close nobody else would come for a line that is left to whoever drains.
+        patience = min(seconds, _TURN) if final else 0
         # At the end, where no tier is left that a caller may run, what is queued would
         # stay for ever: it is dropped, and counted.
         while queue.entries and (tiers or final) and ident not in self._draining:
             before = len(queue.entries)
             held = False
             try:
+                # Before the ticket: a handler that logs while this waits must not wait for it.
+                self._draining.add(ident)
                 # In here, since a handler may raise as soon as the ticket is ours.
-                held = ticket.acquire(0)
+                held = ticket.acquire(patience)
                 if not held:
                     return False
-                self._draining.add(ident)
                 self._helped = True
                 with _within(self.chain, tiers, seconds):
                     held = self._drain(
                         tiers, patient=False, replay=False, final=final, until=until, lent=True
                     )
                 if final and held:
-                    self.writer.abandon_rest()
+                    # What came too late for this turn is written by those who logged it.
+                    if monotonic() < until:
+                        self.writer.abandon_rest()
                     if self.retired:
                         self._close_tiers()
             finally:
@@ -258,7 +268,7 @@ class Hands:
         while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
             if not chain.run(job.delivery, job.batch, self._pause, lent=lent):
                 return False
-            if not writer.finish(job, final=final) or monotonic() >= until:
+            if not writer.finish(job, final=final) or self.due or monotonic() >= until:
                 break
         return True
 

@@ -234,7 +234,7 @@ class _Task:
                 return
             if not await self._drain(calls, patient=True):
                 return
-            if idle and service.closing:
+            if (idle or service.due) and service.closing:
                 await self._close(calls)
                 return
             ticket.release()
@@ -263,7 +263,7 @@ class _Task:
         while (job := writer.next_job(None, patient=patient, replay=not final)) is not None:
             if not await aio.run(chain, job.delivery, job.batch, calls=calls, pause=self._wait):
                 return False
-            if not writer.finish(job, final=final):
+            if not writer.finish(job, final=final) or self._service.due:
                 break
         return True
 

@@ -19,6 +19,7 @@ from ..core.ids import new_run
 from ..core.levels import ERROR
 from ..core.line import logger_of
 from ._admission import Admission
+from ._closing import AFTER
 from ._process import home
 from ._receipts import FILTERED, OwnReceipt, Receipt
 from ._recovery import Recovery
@@ -239,7 +240,7 @@ class Run:
         # A line that found its writer at work, after the close, is left to whoever comes next;
         # and what was logged since an earlier close has opened the files again.
         for service in self.services.values():
-            service.help(final=True)
+            service.help(final=True, seconds=AFTER)
             if self.gone:
                 service.close_own()
 

@@ -249,9 +249,10 @@ class Service(Closing):
         while True:
             if self._loop_only and self._await_loop():
                 return True
-            if self.declare_idle():
-                if self._leave():
-                    return True
+            idle = self.declare_idle()
+            if (idle or self.due) and self._leave():
+                return True
+            if idle:
                 self._bell.wait(writer.wait())
                 if self._closed:
                     return True

@@ -207,6 +207,7 @@ class Writer(Replaying):
             self._leave(batch[0], dict(entries), range(len(batch[0])), final=True)
             # Accounted for: whoever tidies up must not put it back.
             queue.taken = []
+            queue.admit()
             for barrier in barriers:
                 barrier.fire()
 
