@@ -186,6 +186,10 @@ class Hands:
                     tier.close()
                 except Exception as error:
                     chain.meters[index].fail(error)
+        store = self.writer.store
+        if store is not None and store not in chain.tiers:
+            # No tier holds anything there, but it has what dead runs left.
+            store.close()
 
     def pump(self) -> bool:
         """
