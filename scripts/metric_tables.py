@@ -47,7 +47,9 @@ REASONS: Final[dict[str, str]] = {
     "cancelled": "On an event loop: the task that awaited the parked line was cancelled.",
     "no_memory": "There was no memory for the line.",
     "closed": "The time for the close, or for the end of the process, was over.",
-    "refused": "The destination said that it will never take this record.",
+    "dead_letter": "The destination said that it will never take this record; "
+    "it is [kept aside](../how-to/dead-letters.md).",
+    "refused": "The same, and it could not be kept aside: no room, no state directory.",
     "journal_unreadable": "Only the journal had the record, and could not be read.",
 }
 

@@ -25,6 +25,7 @@ from ._checks import (
     check_version,
     file_paths,
 )
+from ._dead_letters import dead_files
 from ._leftovers import Place, leftovers
 from ._version import installed_version
 from ._where import places_of
@@ -35,7 +36,7 @@ Check the environment, and say what is wrong with it.
 
 Looks at the versions, the packages installed, the configuration in force (a file
 and the HYDRA_* variables), the state directory, the files that destinations
-write, disk space, what dead processes left, and the terminal. The state
+write, disk space, what dead processes left, what was refused for good, and the terminal. The state
 directory is made if it is not there, as the application would make it.
 
 \b
@@ -68,7 +69,9 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Iterator[Finding]
         yield from check_files(settings)
         homes = [os.path.dirname(path) for path in file_paths(settings)]
         yield from check_space(settings, sorted({*homes, *([state] if state else [])}))
-        yield from check_leftovers(places_of(settings, environ))
+        places = places_of(settings, environ)
+        yield from check_leftovers(places)
+        yield from check_dead_letters(places)
     yield from check_terminal(environ)
 
 
@@ -93,6 +96,34 @@ def check_leftovers(places: Iterable[Place]) -> Iterator[Finding]:
         )
     else:
         yield Finding("leftovers", "ok", "nothing waits for replay")
+
+
+def check_dead_letters(places: Iterable[Place]) -> Iterator[Finding]:
+    """Say how many records destinations refused for good, why the last one, and what to do."""
+    try:
+        found = dead_files(places)
+    except OSError as error:
+        yield Finding("dead letters", "wrong", shown(f"{error.filename}: {error.strerror}"))
+        return
+    for each in found:
+        if each.problem:
+            yield Finding("dead letters", "note", f"{shown(each.path)}: {each.problem}")
+    full = [each for each in found if each.contents.letters]
+    if not full:
+        yield Finding("dead letters", "ok", "no record was refused for good")
+    for each in full:
+        letters = each.contents.letters
+        newest = max(letters, key=lambda letter: letter.time)
+        size = os.path.getsize(each.path) if os.path.exists(each.path) else 0
+        yield Finding(
+            "dead letters",
+            "note",
+            shown(
+                f"{len(letters):,} in {each.path} ({size:,} bytes), the newest refused by "
+                f"{newest.tier}: {newest.reason or 'no reason given'}; see hydra replay "
+                "--dead-letters"
+            ),
+        )
 
 
 @click.command(help=HELP)

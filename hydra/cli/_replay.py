@@ -22,7 +22,9 @@ from fallbacks.batch import Batch
 from fallbacks.outcomes import Delivered
 from fallbacks.tiers import FileTier
 
+from ..config import load
 from ..core.exceptions import ConfigurationError
+from ._dead_letters import dead_files, dead_sources, described, hold_again
 from ._journal import shown_lines
 from ._leftovers import Leftover, Place, leftovers
 from ._sources import Left, Source, sources
@@ -38,6 +40,10 @@ With --to, lines that wait in DIR and below go to the end of FILE as they are
 places that the configuration in force names are looked at. With --config, the
 engine is started with that configuration, which delivers to its destinations.
 
+With --dead-letters it is the records that a destination refused for good, kept
+aside, that are delivered once more; --list shows them and changes nothing. Those
+that are refused again are kept aside again.
+
 What was delivered is removed; segments of living processes, of other users and
 of newer formats are left alone. A replay that was interrupted can be repeated.
 
@@ -52,6 +58,8 @@ Examples:
   hydra replay --config hydra.toml
   hydra replay --to logs/app.log logs/.hydra
   hydra replay --to rescued.log --destination app
+  hydra replay --dead-letters --list
+  hydra replay --dead-letters --to rescued.log
 """
 
 CHUNK: Final = 32 * 1024 * 1024
@@ -184,6 +192,10 @@ def _engine() -> Engine:
     help="Only what waits for this destination (with --to).",
 )
 @click.option(
+    "--dead-letters", "dead", is_flag=True, help="Deliver what was refused for good, once more."
+)
+@click.option("--list", "listing", is_flag=True, help="Show the dead letters, deliver nothing.")
+@click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
@@ -196,20 +208,27 @@ def replay(
     config: str | None,
     target: str | None,
     destination: str | None,
+    dead: bool,
+    listing: bool,
     timeout: float,
 ) -> None:
     """Deliver, say what came of it, and exit with the status."""
-    if (config is None) == (target is None):
+    if listing:
+        if not dead or target is not None:
+            raise click.UsageError("--list goes with --dead-letters, and without --to")
+    elif (config is None) == (target is None):
         raise click.UsageError("give either --config FILE or --to FILE")
-    if config is not None and (directories or destination):
+    if config is not None and (directories or destination) and not listing:
         raise click.UsageError("DIR and --destination go with --to; a configuration names its own")
     try:
         where = places(directories, config, os.environ)
-        if target is not None:
-            status = _to_file(target, where, destination)
+        if listing:
+            status = _list(where, destination)
+        elif target is not None:
+            status = _to_file(target, where, destination, dead=dead)
         else:
             assert config is not None
-            status = _to_destinations(config, where, timeout)
+            status = (_dead_to_destinations if dead else _to_destinations)(config, where, timeout)
     except ConfigurationError as error:
         click.echo(f"hydra replay: {shown_lines(str(error))}", err=True)
         sys.exit(2)
@@ -219,12 +238,26 @@ def replay(
     sys.exit(status)
 
 
-def _to_file(target: str, where: list[Place], destination: str | None) -> int:
+def _list(where: list[Place], destination: str | None) -> int:
+    count = 0
+    for each in dead_files(where):
+        if each.problem:
+            click.echo(f"left alone: {shown(each.path)} ({each.problem})", err=True)
+        for letter in each.contents.letters:
+            if destination in (None, letter.destination):
+                count += 1
+                click.echo(described(letter))
+    click.echo(f"{count:,} dead letter{'' if count == 1 else 's'}")
+    return 0
+
+
+def _to_file(target: str, where: list[Place], destination: str | None, *, dead: bool) -> int:
     left = Left()
-    summary = replay_into(target, _told(sources(where, destination, left)))
+    found = (dead_sources if dead else sources)(where, destination, left)
+    summary = replay_into(target, _told(found))
     click.echo(
         f"{summary.delivered:,} lines delivered to {shown(target)}, {summary.known:,} were there "
-        f"already, {left.count:,} segments left alone"
+        f"already, {left.count:,} {'files' if dead else 'segments'} left alone"
     )
     if summary.error:
         click.echo(f"hydra replay: {shown(summary.error)}", err=True)
@@ -247,6 +280,22 @@ def _to_destinations(config: str, where: list[Place], timeout: float) -> int:
     after = _waiting(leftovers(place for place in where if os.path.exists(place.directory)))
     click.echo(f"{max(0, before - after):,} deliveries made, {after:,} still wait")
     return 1 if after else 0
+
+
+def _dead_to_destinations(config: str, where: list[Place], timeout: float) -> int:
+    left = Left()
+    held = hold_again(where, load(file=config, environ=os.environ), left)
+    status = _to_destinations(config, where, timeout)
+    lines = {letter.line for letter in held}
+    # As above: directories in which nothing is left have gone.
+    there = [place for place in where if os.path.exists(place.directory)]
+    again = {letter.line for each in dead_files(there) for letter in each.contents.letters}
+    refused = len(lines & again)
+    click.echo(
+        f"of {len(held):,} dead letters {refused:,} were refused again, {left.count:,} files "
+        "left alone"
+    )
+    return 1 if refused or left.count else status
 
 
 def _waiting(found: Iterable[Leftover]) -> int:

@@ -90,6 +90,8 @@ class Books:
         self.replayed = 0
         self.adopted = 0
         """Deliveries that were not routed by this run: dead processes left them."""
+        self.stranded: list[Entry] = []
+        """Refused for good and not kept aside: only the journal has them."""
         self._moving = 0
         """Replayed deliveries that leave the store and are not counted as delivered yet."""
         self._clock = clock
@@ -154,6 +156,7 @@ class Books:
             + len(queue.overflow)
             + queue.spilling
             + (0 if self.spiller is None else self.spiller.pending)
+            + len(self.stranded)
             + held
             + self._moving
             + self._in_flight()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fallbacks.chain import Chain
 from fallbacks.clock import SYSTEM_CLOCK, Clock
+from fallbacks.dead_letters import DeadLetters
 from fallbacks.files import sync_file
 from fallbacks.held import HeldStore
 from fallbacks.journal import Journal
@@ -157,6 +158,7 @@ class _Places:
         )
         self._wanted = files if wanted is None else wanted
         self._state: str | None = None
+        self._prefixes: dict[str, str] = {}
         if self._wanted or files:
             self._find()
 
@@ -227,6 +229,7 @@ class _Places:
         path += mark
         run = self._run
         run.held_prefixes.append(path)
+        self._prefixes.setdefault(name, path)
         return HeldStore(
             path,
             app=self._settings.app,
@@ -238,6 +241,21 @@ class _Places:
             system=run.system,
             quota=FALLBACK_QUOTA if quota is None else quota,
             scan=hint,
+        )
+
+    def dead_letters(self, name: str) -> DeadLetters | None:
+        """Return where refused records of *name* are kept: beside what is held for it."""
+        prefix = self._prefixes.get(name)
+        if prefix is None:
+            if self._state is None:
+                return None
+            prefix = os.path.join(self._state, _HELD, name)
+        return DeadLetters(
+            prefix,
+            app=self._settings.app,
+            destination=name,
+            system=self._run.system,
+            clock=self._run.clock,
         )
 
 
@@ -290,6 +308,7 @@ def _service(
     )
     if full == "spill" and chained.store is not None:
         writer.spiller = Spiller(writer.queue, chained.store, writer.tell, threaded=threaded)
+    writer.dead_letters = places.dead_letters(name)
     if chained.loop_only or destination.writer == "loop":
         run.loop.required = True
     return Service(

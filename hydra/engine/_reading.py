@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..metrics import DestinationStats, JournalStats, Stats, TierStats
+from ._rejecting import DEAD_LETTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,6 +119,7 @@ def _destination(service: Service) -> DestinationStats:
         delivered=balance.delivered,
         pending=balance.pending,
         dropped=balance.dropped,
+        dead_letters=sum(n for (_, why), n in balance.drops.items() if why == DEAD_LETTER),
         held=0 if writer.store is None else writer.store.held,
         replayed=balance.replayed,
         lost=balance.lost,

@@ -1,43 +1,127 @@
 """
 What a destination refuses for good, record by record.
 
-Rule 1: a record leaves here counted as dropped, whichever job it came in.
-Rule 2: the ticket holder's, like everything that a job ends in.
+Rule 1: a record leaves here as a dead letter: kept aside first, then counted as
+dropped, told, and acknowledged in the journal. Killed in between, it is refused
+and kept aside again by the next start, with the same id.
+Rule 2: where it cannot be kept aside, a record of level ERROR or above stays where it
+is, in the journal or held, and any other one is dropped as refused.
+Rule 3: the ticket holder's, like everything that a job ends in.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..core.ids import weigh
+from ..core.ids import identify, parse_id, weigh
+from ..queue import Fate, State
 from ._books import Books
-from ._jobs import numbered
+from ._jobs import JobKind, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ..queue import Entry
+    from fallbacks.chain import Chain
+    from fallbacks.clock import Clock
+    from fallbacks.dead_letters import DeadLetters
+    from fallbacks.held import HeldStore
+
+    from ..queue import Entry, Fifo
+    from ._books import Ledgerkeeper
     from ._jobs import Job
 
+DEAD_LETTER: Final = "dead_letter"
+"""Reason of a drop: the destination will never take this record; it is kept aside."""
 REFUSED: Final = "refused"
-"""Reason of a drop: the destination will never take this record."""
+"""Reason of a drop: the destination will never take this record, and it is kept nowhere."""
 
 
 class Rejecting(Books):
     """A destination's books, and what becomes of the records that it refuses."""
 
+    def __init__(
+        self,
+        name: str,
+        chain: Chain,
+        queue: Fifo,
+        *,
+        store: HeldStore | None,
+        clock: Clock,
+        journal: Ledgerkeeper,
+    ) -> None:
+        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
+        self.dead_letters: DeadLetters | None = None
+        """Where refused records are kept aside; None when there is no such place."""
+
     def _part_with_rejected(self, job: Job, entries: Mapping[int, Entry]) -> list[bytes]:
-        """Count the rejected lines of *job* as dropped, tell who asked, and return them."""
+        """Keep the rejected lines of *job* aside, count and tell them; return those that left."""
+        rejected = job.delivery.rejected
+        if not rejected:
+            return []
+        self.retry_stranded()
+        lines = [job.batch[each.index] for each in rejected]
+        kept = self._keep(
+            [
+                (line, self.chain.tiers[each.tier].name, _said(each.error))
+                for line, each in zip(lines, rejected, strict=True)
+            ]
+        )
+        found = [entries.get(each.index) for each in rejected]
+        self._acknowledge_kept(found[:kept])
         gone: list[bytes] = []
-        # One by one: what a signal handler interrupts goes on where it was.
-        while job.delivery.rejected:
-            rejected = job.delivery.rejected.pop()
-            line = job.batch[rejected.index]
-            entry = entries.get(rejected.index)
-            if entry is not None:
-                self.drop(entry, REFUSED)
-            elif weigh(line):
-                # A control record was never counted as routed.
-                self.note_drop(*numbered(line), REFUSED)
-            gone.append(line)
+        held = job.kind is JobKind.REPLAY
+        for place, (line, entry) in enumerate(zip(lines, found, strict=True)):
+            if place < kept or not (held and _is_guaranteed(line)):
+                self._part(line, entry, kept=place < kept)
+                gone.append(line)
+            # One by one: what a signal handler interrupts is not counted again.
+            del rejected[0]
         return gone
+
+    def _keep(self, lines: Sequence[tuple[bytes, str, str]]) -> int:
+        """Keep lines aside, each with its tier and the reason; return how many were kept."""
+        if self.dead_letters is None:
+            return 0
+        return self.dead_letters.keep(
+            [(line, (identify(line) or b"").decode(), tier, why) for line, tier, why in lines]
+        )
+
+    def _acknowledge_kept(self, entries: Sequence[Entry | None]) -> None:
+        journaled = [e for e in entries if e is not None and e.segment is not None]
+        if journaled:
+            self._journal.acknowledge(self.name, None, journaled)
+
+    def _part(self, line: bytes, entry: Entry | None, *, kept: bool) -> None:
+        if entry is None:
+            # A control record was never counted as routed.
+            if weigh(line):
+                self.note_drop(*numbered(line), DEAD_LETTER if kept else REFUSED)
+        elif kept:
+            self.drop(entry, DEAD_LETTER)
+        elif entry.segment is None:
+            self.drop(entry, REFUSED)
+        else:
+            self.stranded.append(entry)
+            entry.settle(self.name, Fate(State.JOURNAL))
+
+    def retry_stranded(self) -> None:
+        """Keep aside what had to stay in the journal, as far as there is room now."""
+        while self.stranded:
+            entry = self.stranded[0]
+            if not self._keep([(entry.line, "", "refused before")]):
+                return
+            self._acknowledge_kept([entry])
+            self.drop(entry, DEAD_LETTER)
+            del self.stranded[0]
+
+
+def _is_guaranteed(line: bytes) -> bool:
+    key = identify(line)
+    parsed = parse_id(key) if key is not None else None
+    return parsed is not None and parsed.lane == "g"
+
+
+def _said(error: BaseException | str | None) -> str:
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {error}"
+    return error or ""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ..queue import Fifo
     from ._books import Ledgerkeeper
 
+# Seconds before replay is tried again after one that met a record which can be neither
+# delivered nor kept aside.
+STUCK_PAUSE: Final = 10.0
 # How many lines, and bytes, are looked up in a destination's file at a time.
 SCAN_LINES: Final = 100_000
 SCAN_BYTES: Final = 8 << 20
@@ -149,11 +152,13 @@ class Replaying(Repairing):
         assert self.store is not None
         assert job.chunk is not None
         delivery, batch = job.delivery, job.batch
+        rejected = len(delivery.rejected)
         refused = self._part_with_rejected(job, {})
         self._refused += weight(refused)
+        stuck = len(refused) < rejected
         self._note_missed(job)
         self._remember(batch, delivery)
-        if not delivery.left:
+        if not delivery.left and not stuck:
             self._acknowledge(job.chunk, weight(job.chunk.lines) - self._refused)
             self._doubtful = self._doubtful and self.store.held > 0
             return True
@@ -161,7 +166,7 @@ class Replaying(Repairing):
         self._replayed.update(
             key for line in (*taken, *refused) if (key := identify(line)) is not None
         )
-        self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
+        self._replay_at = self._clock.monotonic() + (STUCK_PAUSE if stuck else REPLAY_PAUSE)
         return False
 
     def _acknowledge(self, chunk: Chunk, delivered: int) -> None:

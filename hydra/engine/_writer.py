@@ -189,6 +189,7 @@ class Writer(Replaying):
 
     def close_record(self) -> None:
         """Queue the record of a clean close behind everything else."""
+        self.retry_stranded()
         if self._control is None:
             return
         # The last chance of a tier that has been resting.

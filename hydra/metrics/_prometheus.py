@@ -21,6 +21,7 @@ _DESTINATION: Final[tuple[tuple[str, str, str, Callable[[DestinationStats], floa
     ("held", "gauge", "Deliveries in files that wait for replay.", lambda d: d.held),
     ("repairing", "gauge", "Delivered records that a copy waits for.", lambda d: d.repairing),
     ("missed_total", "counter", "Delivered records that a copy lacks.", lambda d: d.missed),
+    ("dead_letters_total", "counter", "Deliveries refused, kept aside.", lambda d: d.dead_letters),
     ("lost", "gauge", "Deliveries that no place accounts for.", lambda d: d.lost),
     ("queue_records", "gauge", "Records in the queue.", lambda d: d.queued),
     ("queue_bytes", "gauge", "Bytes in the queue.", lambda d: d.queued_bytes),

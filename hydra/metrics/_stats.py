@@ -55,6 +55,8 @@ class DestinationStats(Struct, frozen=True, kw_only=True):
     delivered: int
     pending: int
     dropped: int
+    dead_letters: int = 0
+    """Of the dropped ones, those that the destination refused for good, kept aside in a file."""
     held: int
     replayed: int
     lost: int

@@ -9,11 +9,20 @@ import json
 import pytest
 
 import hydra
+from fallbacks.dead_letters import read
 from fallbacks.outcomes import Permanent
+from fallbacks.system import SYSTEM
+from hydra.engine import ENGINE
 
 pytestmark = pytest.mark.integration
 
 PATIENCE = 10.0
+
+
+def aside(directory):
+    """Return the records that are kept aside in the state directory *directory*."""
+    [path] = directory.glob("**/*.dead")
+    return [json.loads(letter.line) for letter in read(SYSTEM, str(path)).letters]
 
 
 class Picky:
@@ -55,8 +64,11 @@ def test_bad_records_among_good_ones(tmp_path) -> None:
     stats = hydra.flush(PATIENCE)
 
     assert [n for n in range(300) if n not in {7, 99, 100}] == sink.taken
-    assert {("info", "refused"): 3} == dict(stats.drops)
+    assert {("info", "dead_letter"): 3} == dict(stats.drops)
     assert (True, 0, []) == (stats.balanced, stats.pending, spare)
+    assert [7, 99, 100] == [record["n"] for record in aside(tmp_path)]
+    assert 3 == stats.destinations["app"].dead_letters
+    assert 'hydra_dead_letters_total{destination="app"} 3' in hydra.metrics_text()
 
 
 def test_error_that_is_refused(tmp_path) -> None:
@@ -75,5 +87,80 @@ def test_error_that_is_refused(tmp_path) -> None:
     hydra.configure(**options)
     stats = hydra.flush(PATIENCE)
 
-    assert (["app"], False) == (list(told.dropped), told.delivered)
+    assert ({"app": "dead_letter"}, False) == (dict(told.dropped), told.delivered)
     assert (0, calls) == (stats.accepted, sink.calls)
+    assert ["no"] == [record["message"] for record in aside(tmp_path)]
+
+
+def test_declared_in_the_destination(tmp_path) -> None:
+    """
+    The destination itself is told which numbers it lacks, and why.
+    """
+    seen: list[dict] = []
+    picky = Picky()
+
+    def sink(lines: list[bytes]) -> Permanent | None:
+        answer = picky(lines)
+        if answer is None:
+            seen.extend(map(json.loads, lines))
+        return answer
+
+    hydra.configure(
+        destinations=[{"name": "app", "type": "sink", "sink": sink}],
+        state_dir=str(tmp_path / "state"),
+    )
+    log = hydra.get_logger("shop")
+    for n in range(3):
+        log.info("n", n=n, bad=n == 1)
+    hydra.close(PATIENCE)
+    [said] = [record for record in seen if record.get("event") == "drops"]
+
+    assert [(2, 2, "dead_letter")] == [(d["from"], d["to"], d["reason"]) for d in said["drops"]]
+
+
+def test_refused_at_its_replay(tmp_path) -> None:
+    """
+    What was held during an outage and is bad goes aside as well, and holds nothing up.
+    """
+    sink = Picky()
+    down = [True]
+
+    def flaky(lines: list[bytes]) -> Permanent | None:
+        if down[0]:
+            raise ConnectionError("down")
+        return sink(lines)
+
+    hydra.configure(
+        destinations=[{"name": "app", "type": "sink", "sink": flaky, "retries": 0}],
+        state_dir=str(tmp_path / "state"),
+    )
+    log = hydra.get_logger("shop")
+    for n in range(50):
+        log.info("n", n=n, bad=n in {0, 20, 49})
+    assert 50 == hydra.flush(PATIENCE).held
+    down[0] = False
+    while hydra.flush(PATIENCE).held:
+        """What is held is on its way."""
+    stats = hydra.stats()
+
+    assert [n for n in range(50) if n not in {0, 20, 49}] == sink.taken
+    assert [0, 20, 49] == [record["n"] for record in aside(tmp_path)]
+    assert (47, 3, True) == (stats.replayed, stats.dropped, stats.balanced)
+
+
+def test_nowhere_to_keep_it_aside(tmp_path) -> None:
+    """
+    Without a place, a record below ERROR is dropped as refused.
+    """
+    sink = Picky()
+    hydra.configure(
+        destinations=[{"name": "app", "type": "sink", "sink": sink}],
+        state_dir=str(tmp_path / "state"),
+    )
+    assert ENGINE.run is not None
+    ENGINE.run.services["app"].writer.dead_letters = None
+    hydra.get_logger("shop").info("no", bad=True)
+    stats = hydra.flush(PATIENCE)
+
+    assert {("info", "refused"): 1} == dict(stats.drops)
+    assert stats.balanced
