@@ -92,6 +92,8 @@ class Books:
         """Deliveries that were not routed by this run: dead processes left them."""
         self.stranded: list[Entry] = []
         """Refused for good and not kept aside: only the journal has them."""
+        self._parted = 0
+        """Records counted as dropped that the store has until the rest of their chunk leaves it."""
         self._moving = 0
         """Replayed deliveries that leave the store and are not counted as delivered yet."""
         self._clock = clock
@@ -158,6 +160,7 @@ class Books:
             + (0 if self.spiller is None else self.spiller.pending)
             + len(self.stranded)
             + held
+            - self._parted
             + self._moving
             + self._in_flight()
         )

@@ -55,8 +55,6 @@ class Replaying(Repairing):
         super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
         self._replayed: set[bytes] = set()
         """Ids of the chunk under way that need not be offered again."""
-        self._refused = 0
-        """How many records of that chunk were refused for good."""
         self._replay_at = 0.0
         self._doubtful = False
         self._copies: dict[bytes, int] = {}
@@ -154,12 +152,12 @@ class Replaying(Repairing):
         delivery, batch = job.delivery, job.batch
         rejected = len(delivery.rejected)
         refused = self._part_with_rejected(job, {})
-        self._refused += weight(refused)
+        self._parted += weight(refused)
         stuck = len(refused) < rejected
         self._note_missed(job)
         self._remember(batch, delivery)
         if not delivery.left and not stuck:
-            self._acknowledge(job.chunk, weight(job.chunk.lines) - self._refused)
+            self._acknowledge(job.chunk, weight(job.chunk.lines) - self._parted)
             self._doubtful = self._doubtful and self.store.held > 0
             return True
         taken = [batch[index] for settled in delivery.settled for index in settled.indices]
@@ -173,13 +171,13 @@ class Replaying(Repairing):
         """Take *chunk* out of the store; *delivered* of its records are at the destination."""
         assert self.store is not None
         # Removing a finished file waits for the disk, and somebody may look meanwhile.
-        self._moving = delivered
+        self._moving = delivered + self._parted
         self.store.acknowledge(chunk)
         self._forget_copies(chunk)
         self._replayed.clear()
-        self._refused = 0
         self.replayed += delivered
-        self.delivered, self._moving = self.delivered + delivered, 0
+        # All at once: whoever looks sees them in one place.
+        self.delivered, self._moving, self._parted = self.delivered + delivered, 0, 0
 
     def _join_copies(self, batch: Batch, indices: Sequence[int]) -> None:
         """The store holds an id once: lines that it had a late copy of are that copy."""

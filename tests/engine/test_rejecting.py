@@ -141,7 +141,7 @@ def test_refused_at_its_replay(tmp_path) -> None:
     down[0] = False
     while hydra.flush(PATIENCE).held:
         """What is held is on its way."""
-    stats = hydra.stats()
+    stats = hydra.flush(PATIENCE)
 
     assert [n for n in range(50) if n not in {0, 20, 49}] == sink.taken
     assert [0, 20, 49] == [record["n"] for record in aside(tmp_path)]

@@ -36,9 +36,11 @@ class Schema:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.down = False
+        self.most: int | None = None
+        """How many lines it takes before it is down; None: any number."""
 
     def write(self, batch: Batch) -> Outcome:
-        if self.down:
+        if self.down or (self.most is not None and len(self.taken) >= self.most):
             return Retryable("down")
         if any(b'"bad":true' in line for line in batch):
             return Permanent("not of the schema")
@@ -202,3 +204,30 @@ def test_disk_is_full_when_a_held_record_is_refused() -> None:
     assert [keys[0].decode()] == aside(disk)
     assert [1, 2] == [number_of(line) for line in sink.taken if b"hydra.ledger" not in line]
     assert (0, 0, 1, 2) == (stats.held, stats.pending, stats.dropped, stats.replayed)
+
+
+def test_replay_that_breaks_off_behind_a_bad_record() -> None:
+    """
+    What was refused is counted once, while the store has it until its neighbours are delivered.
+    """
+    disk, sink = FaultyFilesystem(), Schema()
+    run = start(disk.process(101), sink)
+    sink.down = True
+    for number in range(4):
+        log(run, number, bad=number == 0)
+    pump(run)
+    sink.down = False
+    sink.most = 1
+    run.clock.advance(60.0)
+    pump(run)
+    stats = read_stats([run])
+
+    assert (1, 3, True) == (stats.dropped, stats.pending, stats.balanced)
+
+    sink.most = None
+    run.clock.advance(60.0)
+    pump(run)
+    stats = read_stats([run])
+
+    assert (1, 0, 3, True) == (stats.dropped, stats.pending, stats.delivered, stats.balanced)
+    assert 1 == len(aside(disk))
