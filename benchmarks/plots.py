@@ -73,14 +73,16 @@ def lines(
     parts += [_text(x(i), top + height + 18, tick, "middle") for i, tick in enumerate(ticks)]
     parts.append(_text(4, top - 8, unit))
     names = sorted(values, key=lambda name: -values[name][-1])
-    colours = dict(zip((n for n in names if n != ours), _forever(), strict=False)) | {ours: _OURS}
+    others = [name for name in names if name != ours]
+    looks = {name: _look(number) for number, name in enumerate(others)}
+    looks[ours] = f'stroke="{_OURS}" stroke-width="3"'
     for row, name in enumerate(names):
         points = " ".join(f"{x(i):.1f},{y(value):.1f}" for i, value in enumerate(values[name]))
-        colour, thick = colours[name], 3 if name == ours else 1.5
+        at = top + row * 18 + 6
         parts += [
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"/>',
-            f'<rect x="{right + 16}" y="{top + row * 18}" width="10" height="10" fill="{colour}"/>',
-            _text(right + 32, top + row * 18 + 10, name),
+            f'<polyline points="{points}" fill="none" {looks[name]}/>',
+            f'<line x1="{right + 10}" y1="{at}" x2="{right + 34}" y2="{at}" {looks[name]}/>',
+            _text(right + 40, at + 4, name),
         ]
     return _picture(title, max(top + height + 30, top + len(names) * 18 + 10), parts)
 
@@ -97,8 +99,11 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _forever() -> list[str]:
-    return [colour for _ in range(10) for colour in _COLOURS]
+def _look(number: int) -> str:
+    """Return how the line of the nth library is drawn; no two of the first 21 are alike."""
+    again, colour = divmod(number, len(_COLOURS))
+    dashes = ("", ' stroke-dasharray="6 3"', ' stroke-dasharray="2 2"')[again % 3]
+    return f'stroke="{_COLOURS[colour]}" stroke-width="1.5"{dashes}'
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:

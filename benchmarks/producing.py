@@ -71,7 +71,7 @@ async def produce_on_loop(
 
 class Stuck:
     """
-    A pipe that nobody reads for *seconds*, from `hang` on; then all of it goes into a file.
+    A pipe that nobody reads until some time after `hang`; then all of it goes into a file.
 
     `stream` is its writing end. Use it as a context manager: on leaving, the writing end
     is closed and the reader waited for.
@@ -96,10 +96,15 @@ class Stuck:
         self._reader.start()
 
     def hang(self, seconds: float) -> None:
-        """Begin to hang."""
+        """Hang for *seconds* more."""
         timer = threading.Timer(seconds, self._open.set)
         timer.daemon = True
         timer.start()
+
+    @property
+    def hanging(self) -> bool:
+        """Whether still nobody reads."""
+        return not self._open.is_set()
 
     def __enter__(self) -> Self:
         return self

@@ -70,11 +70,11 @@ def _run(summary: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Measured on {machine['date']}: {machine['processor']}, {machine['cores']} cores, "
         f"{machine['system']}, Python {run['python']}, load {machine['load']} at the start; "
-        f"{run['rounds']} rounds in {run['minutes']} minutes. Each number is the median of the "
-        "rounds, with the lowest and highest in brackets; `x floor` is the ratio to the floor "
-        f"(`{BASELINE}`: `orjson.dumps` and a buffered write, which is no logger), `x best` the "
-        "ratio to the best peer, which is marked with a star. A row that was refused lost, "
-        "doubled or tore a record, or never ended.\n"
+        f"rounds: {run['rounds']}, minutes: {run['minutes']}. Each number is the median of the "
+        "rounds, with the lowest and highest in brackets; below it stand its ratio to the floor "
+        f"(`{BASELINE}`: `orjson.dumps` and a buffered write, which is no logger) and to the best "
+        "peer, which has a star. A row that was refused lost, doubled or tore a record, or never "
+        "ended.\n"
     )
     yield "| library | version | fields | writes later | awaited | set up as in |"
     yield "|---|---|---|---|---|---|"
@@ -95,19 +95,17 @@ def _table(metrics: dict[str, Any]) -> Iterator[str]:
     shown = list(metrics.values())
     first = shown[0]
     heads = [f"{m['title']}{', ' + m['unit'] if m['unit'] else ''}" for m in shown]
-    yield f"| library | {' | '.join(heads)} | x floor | x best |"
-    yield f"|---|{'---:|' * (len(heads) + 2)}"
+    yield f"| library | {' | '.join(heads)} |"
+    yield f"|---|{'---:|' * len(heads)}"
     for library in _order(first):
         rows = [metric["rows"][library] for metric in shown]
         why = rows[0].get("refused") or rows[0].get("unsupported")
         if why:
             word = "refused: " if "refused" in rows[0] else ""
-            yield f"| {library} | {word}{_cell(why)} |{' |' * (len(heads) + 1)}"
+            yield f"| {library} | {word}{_cell(why)} |{' |' * (len(heads) - 1)}"
             continue
-        cells = [_number(row) for row in rows]
-        ratios = [_ratio(rows[0]["to_floor"]), _ratio(rows[0]["to_best"])]
         name = f"**{library}**" if library == HYDRA else library
-        yield f"| {name} | {' | '.join([*cells, *ratios])} |"
+        yield f"| {name} | {' | '.join(_number(row) for row in rows)} |"
 
 
 def _order(metric: dict[str, Any]) -> list[str]:
@@ -123,11 +121,14 @@ def _number(row: dict[str, Any]) -> str:
     text = short(row["median"])
     if row["rounds"] > 1:
         text += f" ({short(row['low'])} to {short(row['high'])})"
-    return f"{text} *" if row["best"] else text
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{short(value)}"
+    if row["best"]:
+        text += " *"
+    ratios = ", ".join(
+        f"{short(value)} x {what}"
+        for what, value in (("floor", row["to_floor"]), ("best", row["to_best"]))
+        if value is not None
+    )
+    return f"{text}<br>{ratios}" if ratios else text
 
 
 def _cell(text: str) -> str:

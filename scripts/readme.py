@@ -292,7 +292,7 @@ _SHOWN: Final = (
     ("throughput", "4 threads", "rate", "records a second, four threads"),
     ("latency", "20,000 a second", "p99", "99 of 100 calls in a coroutine, \u00b5s"),
     ("latency", "sink hung", "max", "the slowest call while the sink hangs, \u00b5s"),
-    ("errors", "ERROR", "p99", "99 of 100 ERROR calls, \u00b5s"),
+    ("errors", "a script", "ERROR p99", "99 of 100 ERROR calls, \u00b5s"),
     ("start", "a script", "first", "start to the first record on the disk, ms"),
 )
 

@@ -5,7 +5,7 @@ import os
 import tracemalloc
 from typing import Any, Final
 
-from ..peers.adapter import FIELDS, MESSAGE
+from ..peers.adapter import FIELDS, MESSAGE, Unsupported
 from ..producing import PATH, Stuck, need_plain, produce
 from . import Adapter, Measured, Metric, Scale
 
@@ -24,6 +24,8 @@ METRICS: Final = {
 _QUEUED = 1_500
 """Fewer than the smallest queue of a peer takes."""
 _PIPE = 64 * 1024
+_PATIENCE = 3.0
+"""Seconds that logging them may take before a call is taken to be waiting for room."""
 
 
 def cases(scale: Scale) -> dict[str, dict[str, Any]]:
@@ -55,12 +57,11 @@ def _process(adapter: Adapter, records: int) -> Measured:
 
 
 def _queue(adapter: Adapter) -> Measured:
-    from ..peers.adapter import Unsupported
-
     if not adapter.promises.queued:
         raise Unsupported("has no queue")
     with Stuck("pipe.jsonl") as stuck:
         adapter.setup_stream(stuck.stream, "info")
+        stuck.hang(_PATIENCE)
         # The pipe takes some before it is full; these are in nobody's memory.
         filling = _PIPE // 100
         for seq in range(filling):
@@ -70,8 +71,11 @@ def _queue(adapter: Adapter) -> Measured:
             adapter.info(MESSAGE, seq=seq, **FIELDS)
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
+        fits = stuck.hanging
         stuck.hang(0.0)
         adapter.close()
+    if not fits:
+        raise Unsupported(f"its queue takes fewer than {_QUEUED:,} records")
     return Measured(
         {"queued": grown / _QUEUED},
         files=[stuck.path],

@@ -23,7 +23,7 @@ METRICS: Final = {
 
 
 def cases(scale: Scale) -> dict[str, dict[str, Any]]:
-    return {"a script": {"times": 5 if scale.calls >= 1_000 else 1}}
+    return {"a script": {"times": 3 if scale.calls >= 1_000 else 1}}
 
 
 def program(adapter: Adapter, times: int) -> Measured:

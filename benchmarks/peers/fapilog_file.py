@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -54,6 +53,8 @@ class FapilogFile(Peer):
         return self._log.bind(**fields).info
 
     def close(self) -> None:
+        import asyncio
+
         asyncio.run(self._log.stop_and_drain())
 
     async def aclose(self) -> None:

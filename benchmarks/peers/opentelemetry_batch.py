@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -27,6 +26,7 @@ class OpenTelemetryBatch(Peer):
         self._configure([stream], level)
 
     def _configure(self, files: list[TextIO], level: str) -> None:
+        import logging
         import warnings
 
         from opentelemetry._logs import set_logger_provider

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import logging
-import logging.handlers
-import queue
+from typing import Any
 
 from .adapter import Promises
 from .stdlib_file import StdlibFile
@@ -13,9 +11,13 @@ class StdlibQueue(StdlibFile):
 
     name = "stdlib queue"
     page = "https://docs.python.org/3/howto/logging-cookbook.html#dealing-with-handlers-that-block"
+    modules = ("logging", "logging.handlers", "queue")
     promises = Promises(structured=False, queued=True)
 
-    def _attach(self, logger: logging.Logger, handlers: list[logging.Handler]) -> None:
+    def _attach(self, logger: Any, handlers: list[Any]) -> None:
+        import logging.handlers
+        import queue
+
         records: queue.Queue[logging.LogRecord] = queue.Queue(-1)
         logger.addHandler(logging.handlers.QueueHandler(records))
         self._listener = logging.handlers.QueueListener(records, *handlers)

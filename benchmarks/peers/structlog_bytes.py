@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
@@ -25,6 +24,8 @@ class StructlogBytes(Peer):
         self._configure(stream.buffer, level)
 
     def _configure(self, file: Any, level: str) -> None:
+        import logging
+
         import orjson
         import structlog
 

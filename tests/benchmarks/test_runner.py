@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,19 @@ def test_hung_sink_holds_up_who_writes_at_the_call(case: str) -> None:
     assert outcome.values["missing"] == 0
 
 
+@pytest.mark.parametrize(
+    ("figure", "case"),
+    [("latency", "sink hung"), ("latency", "stdout wedged"), ("memory", "a queue")],
+)
+def test_nothing_of_hydra_is_missing_after_a_hang(figure: str, case: str) -> None:
+    """
+    What hydra holds while nobody reads is in the pipe once somebody does.
+    """
+    outcome = run_job(_job(figure, case, "hydra"), sys.executable)
+
+    assert ("", 0) == (outcome.refused, outcome.values["missing"])
+
+
 def test_program_that_never_ends_is_ended() -> None:
     """
     A program that outlives its patience is killed and refused, and the run goes on.
@@ -116,14 +130,18 @@ def test_rounds_are_interleaved() -> None:
     In a round every library takes its turn; every other round goes backwards; what
     cannot be run, or was refused, does not come again.
     """
-    todo = [Job("f", "c", library, {}) for library in ("a", "b", "c")]
+    todo = [Job("f", "c", library, {}) for library in ("a", "b", "c", "d")]
     answers = {"b": Outcome(unsupported="no"), "c": Outcome(refused="lost")}
     ran = [
         (number, job.library)
         for number, job, _ in in_rounds(todo, 3, lambda job: answers.get(job.library, Outcome()))
     ]
 
-    assert [(1, "a"), (1, "b"), (1, "c"), (2, "a"), (3, "a")] == ran
+    assert [
+        *[(1, "a"), (1, "b"), (1, "c"), (1, "d")],
+        *[(2, "d"), (2, "a")],
+        *[(3, "a"), (3, "d")],
+    ] == ran
 
 
 def test_libraries_take_turns_within_a_case() -> None:
@@ -171,9 +189,9 @@ def test_page_shows_every_row(summary: dict) -> None:
     """
     page = report.page(summary)
 
-    assert "| floor | 100 (90 to 110) |" in page
-    assert "| **hydra** | 50 |" in page
-    assert "| stdlib | 25 * |" in page
+    assert "| floor | 100 (90 to 110)<br>1 x floor, 4 x best |" in page
+    assert "| **hydra** | 50<br>0.5 x floor, 2 x best |" in page
+    assert "| stdlib | 25 *<br>0.25 x floor, 1 x best |" in page
     assert "| picologging | refused: of 9 records 1 missing |" in page
     assert "| aiologger | logs on an event loop only |" in page
     assert "| loguru | not here: ERROR: no matching distribution |" in page
@@ -199,6 +217,9 @@ def test_pictures_are_drawn_from_what_was_measured() -> None:
     assert 'width="480.0"' in drawn
     assert 'width="240.0"' in drawn
     assert "a&lt;b" in drawn
+    curves = lines("Tail", "us", ["p50", "max"], {"hydra": [1, 10], "other": [2, 1000]}, "hydra")
+    assert ET.fromstring(drawn).tag == ET.fromstring(curves).tag
+    assert 'points="60.0,334.0 550.0,234.0"' in curves
     assert "no figures" in lines("Nothing", "us", ["p50"], {}, "hydra")
 
 

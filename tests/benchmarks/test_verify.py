@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import load
-from benchmarks.peers.adapter import read_json
+from benchmarks.peers.adapter import read_json, read_text
 from benchmarks.runner import judge
 from benchmarks.verify import STRIDE, verify
 
@@ -66,6 +66,16 @@ def test_torn_line_is_refused(tmp_path: Path, torn: bytes) -> None:
     refusal = _refusal(tmp_path / "f", [_line(0), torn], [2])
 
     assert refusal == "of 2 records 1 missing, 1 torn"
+
+
+def test_last_line_without_its_end_is_torn(tmp_path: Path) -> None:
+    """
+    Text that was cut within its last number can be read, yet it is no whole line.
+    """
+    path = tmp_path / "f"
+    path.write_bytes(b"INFO m seq=0 user=a path=/ status=200 ms=12.5"[:-1])
+
+    assert 1 == verify([str(path)], read_text, [1]).torn
 
 
 def test_record_of_nobody_is_refused(tmp_path: Path) -> None:
