@@ -57,7 +57,7 @@ from .logger import (
     warn,
     warning,
 )
-from .metrics import Stats
+from .metrics import DropEvent, FailoverEvent, PressureEvent, RecoveryEvent, Stats
 
 __all__ = [
     "DROPPED",
@@ -67,13 +67,17 @@ __all__ = [
     "AsyncHydraLogger",
     "ConfigurationError",
     "Destination",
+    "DropEvent",
     "Durability",
+    "FailoverEvent",
     "HydraError",
     "HydraLogger",
     "HydraLoggerException",
     "HydraWarning",
     "Logger",
+    "PressureEvent",
     "Receipt",
+    "RecoveryEvent",
     "Settings",
     "Settlement",
     "Stats",

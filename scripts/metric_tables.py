@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from hydra.metrics import (  # noqa: E402 - needs the path above.
     DestinationStats,
+    HookStats,
     JournalStats,
     Stats,
     TierStats,
@@ -34,7 +35,7 @@ from hydra.metrics import (  # noqa: E402 - needs the path above.
 from scripts._page import update  # noqa: E402 - needs the path above.
 
 CLASSES: Final = {
-    found.__name__: found for found in (Stats, DestinationStats, TierStats, JournalStats)
+    found.__name__: found for found in (Stats, DestinationStats, TierStats, JournalStats, HookStats)
 }
 
 # A test compares these with the constants of the engine.
@@ -121,6 +122,7 @@ _WORDS: Final = {
     "directory": "Where it is.",
     "dropped": "Deliveries that were given up; see the reasons above.",
     "held": "Deliveries in files of ours that wait for replay.",
+    "hooks": "See below.",
     "journal": "See below.",
     "last_error": "What the last failure said.",
     "name": "Its name.",

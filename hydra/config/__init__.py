@@ -9,6 +9,7 @@ from ._scoped import scoped
 from ._settings import (
     DestinationSettings,
     FallbackSettings,
+    HookSettings,
     JournalSettings,
     LayerSettings,
     QueueSettings,
@@ -22,6 +23,7 @@ __all__ = [
     "Destination",
     "DestinationSettings",
     "FallbackSettings",
+    "HookSettings",
     "JournalSettings",
     "LayerSettings",
     "QueueSettings",

@@ -22,6 +22,7 @@ from ._options import DESTINATION, FALLBACK, LAYER, SETTINGS, TABLES, Option
 from ._settings import (
     DestinationSettings,
     FallbackSettings,
+    HookSettings,
     JournalSettings,
     LayerSettings,
     QueueSettings,
@@ -74,6 +75,8 @@ class _Reader:
         values["journal"] = self._journal(values.get("journal", {}))
         redact = self._options(TABLES["redact"], values.get("redact", {}), "redact")
         values["redact"] = _made(RedactSettings, redact)
+        hooks = self._options(TABLES["hooks"], values.get("hooks", {}), "hooks")
+        values["hooks"] = _made(HookSettings, hooks)
         values.setdefault("app", app)
         return _made(Settings, {"queue": queue, **values})
 

@@ -36,6 +36,7 @@ _BELOW: Final[dict[str, dict[str, str]]] = {
         "queue": "queue",
         "journal": "journal",
         "redact": "redact",
+        "hooks": "hooks",
         "destinations": "destinations",
         "layers": "layers",
     },

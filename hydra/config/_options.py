@@ -87,6 +87,7 @@ SETTINGS: Final = (
     Option("queue", "queue", _nested, "The queue of each destination.", default="see Queue"),
     Option("journal", "journal", _nested, "The journal of the run.", default="see Journal"),
     Option("redact", "redact", _nested, "Masking of secrets.", default="see Redact"),
+    Option("hooks", "hooks", _nested, "Functions that are told of events.", default="see Hooks"),
     Option(
         "processors",
         "list of callables",
@@ -358,6 +359,38 @@ REDACT: Final = (
     Option("mask", "text", values.text, "What is written in place of a secret."),
 )
 
+HOOKS: Final = (
+    Option(
+        "on_pressure",
+        "function",
+        values.hook,
+        "Given a `PressureEvent` when a queue is 80 % full, and when it is half empty again.",
+        default="none",
+    ),
+    Option(
+        "on_drop",
+        "function",
+        values.hook,
+        "Given a `DropEvent` after records were dropped; once a second and destination at most, "
+        "and at the close.",
+        default="none",
+    ),
+    Option(
+        "on_failover",
+        "function",
+        values.hook,
+        "Given a `FailoverEvent` when a fallback takes what a destination did not.",
+        default="none",
+    ),
+    Option(
+        "on_recovery",
+        "function",
+        values.hook,
+        "Given a `RecoveryEvent` when the destination itself takes records again.",
+        default="none",
+    ),
+)
+
 TABLES: Final[dict[str, tuple[Option, ...]]] = {
     "settings": SETTINGS,
     "destination": DESTINATION,
@@ -366,6 +399,7 @@ TABLES: Final[dict[str, tuple[Option, ...]]] = {
     "queue": QUEUE,
     "journal": JOURNAL,
     "redact": REDACT,
+    "hooks": HOOKS,
 }
 CLASSES: Final[dict[str, type[Struct]]] = {
     "settings": types.Settings,
@@ -375,6 +409,7 @@ CLASSES: Final[dict[str, type[Struct]]] = {
     "queue": types.QueueSettings,
     "journal": types.JournalSettings,
     "redact": types.RedactSettings,
+    "hooks": types.HookSettings,
 }
 
 

@@ -50,6 +50,15 @@ class JournalSettings(Struct, frozen=True, kw_only=True):
     sync_interval: float = default.JOURNAL_SYNC_INTERVAL
 
 
+class HookSettings(Struct, frozen=True, kw_only=True):
+    """Functions of the application's that are told of events, on a thread of the engine."""
+
+    on_pressure: Callable[..., object] | None = None
+    on_drop: Callable[..., object] | None = None
+    on_failover: Callable[..., object] | None = None
+    on_recovery: Callable[..., object] | None = None
+
+
 class RedactSettings(Struct, frozen=True, kw_only=True):
     """Which fields are masked before a record is encoded."""
 
@@ -149,6 +158,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue: QueueSettings = QueueSettings()
     journal: JournalSettings = JournalSettings()
     redact: RedactSettings = RedactSettings()
+    hooks: HookSettings = HookSettings()
     processors: tuple[Processor, ...] = ()
     strict: bool = default.STRICT
     control_records: bool = default.CONTROL_RECORDS

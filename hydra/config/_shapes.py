@@ -20,7 +20,7 @@ from ._values import EnvText, split
 
 SWITCHES: Final = ("journal", "redact")
 """Sections for which true and false stand for the option `enabled`."""
-SECTIONS: Final = ("queue", "journal", "redact")
+SECTIONS: Final = ("queue", "journal", "redact", "hooks")
 
 
 def opened(value: object) -> object:

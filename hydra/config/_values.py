@@ -233,6 +233,20 @@ def processors(value: object) -> tuple[Callable[..., object], ...]:
     return found
 
 
+def hook(value: object) -> Callable[..., object]:
+    """Return *value* if it is a plain function, or anything else that can be called like one."""
+    from fallbacks.tiers.callable import is_coroutine_function
+
+    if not callable(value):
+        raise RefusedError("must be a function, and can be given in Python only")
+    if is_coroutine_function(value):
+        raise RefusedError(
+            "must be a plain function: it is called on a thread of the engine, from where "
+            "`asyncio.run_coroutine_threadsafe` leads to a loop of yours"
+        )
+    return value
+
+
 def words(value: object) -> tuple[str, ...]:
     """Return a tuple of texts; from the environment separated by commas, or as JSON."""
     if isinstance(value, EnvText):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fallbacks.held import HeldStore
     from fallbacks.position import Position
 
+    from ._herald import Herald
     from ._spiller import Spiller
     from ._stream import Stream
 
@@ -81,6 +82,8 @@ class Books:
         self.queue = queue
         self.store = store
         self.drops = Drops(clock)
+        self.herald: Herald | None = None
+        """Tells the application's hooks; None without any."""
         self.spiller: Spiller | None = None
         """Writes to the held store what finds no place in the queue; with `spill` only."""
         self.streams: list[Stream] = []

@@ -20,7 +20,7 @@ from fallbacks.retry import Retry
 from fallbacks.strategy import Strategy
 from fallbacks.system import SYSTEM, System
 
-from ..config import state_directory
+from ..config import HookSettings, state_directory
 from ..config._defaults import FALLBACK_QUOTA
 from ..config._state import Probe
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
@@ -30,6 +30,7 @@ from ..processors import DEFAULT_KEYS, Redactor
 from ..queue import Fifo
 from ..sinks import Chained, Hint, chain_of
 from ._control import ControlStream
+from ._herald import Herald
 from ._keeper import Keeper
 from ._loop import EngineLoop
 from ._run import Run
@@ -70,6 +71,9 @@ def build(
     redactor = Redactor((*DEFAULT_KEYS, *redact.keys), mask=redact.mask) if redact.enabled else None
     run = Run(settings, LineEncoder(redactor), system=system, clock=clock)
     run.watchdog = Watchdog(threaded=threaded)
+    if settings.hooks != HookSettings():
+        run.herald = herald = Herald(settings.hooks, clock, threaded=threaded)
+        run.watchdog.notice = lambda service: herald.look(service.writer)
     run.loop = EngineLoop(run.draining)
     destinations = _destinations(settings)
     run.destinations = {destination.name: destination for destination in destinations}
@@ -306,6 +310,7 @@ def _service(
         auditable=destination.type == "file",
         closes=not console,
     )
+    writer.herald = run.herald
     if full == "spill" and chained.store is not None:
         writer.spiller = Spiller(writer.queue, chained.store, writer.tell, threaded=threaded)
     writer.dead_letters = places.dead_letters(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..metrics import DestinationStats, JournalStats, Stats, TierStats
+from ..metrics import DestinationStats, HookStats, JournalStats, Stats, TierStats
 from ._rejecting import DEAD_LETTER
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ def read(runs: Iterable[Run]) -> Stats:
     balanced = True
     drops: Counter[tuple[str, str]] = Counter()
     destinations: dict[str, DestinationStats] = {}
-    journal = JournalStats(state="off")
+    journal, hooks = JournalStats(state="off"), HookStats()
     for run in runs:
         suppressed += int(repr(run.suppressed)[6:-1])
         journal = _journal(run)
+        hooks = HookStats() if run.herald is None else run.herald.stats
         for name, service in run.services.items():
             found = _destination(service)
             destinations[name] = found
@@ -54,6 +55,7 @@ def read(runs: Iterable[Run]) -> Stats:
         drops=dict(drops),
         destinations=destinations,
         journal=journal,
+        hooks=hooks,
     )
 
 
@@ -91,6 +93,7 @@ def together(parts: Iterable[tuple[str, Stats]]) -> Stats:
         drops=dict(drops),
         destinations=destinations,
         journal=_journals([each.journal for each in every]),
+        hooks=_hooks([each.hooks for each in every]),
     )
 
 
@@ -107,6 +110,17 @@ def _journals(found: list[JournalStats]) -> JournalStats:
         poisoned=sum(each.poisoned for each in found),
         adoptions_failed=sum(each.adoptions_failed for each in found),
         adoptions_refused=sum(each.adoptions_refused for each in found),
+    )
+
+
+def _hooks(found: list[HookStats]) -> HookStats:
+    errors = [each.last_error for each in found if each.last_error is not None]
+    return HookStats(
+        calls=sum(each.calls for each in found),
+        failed=sum(each.failed for each in found),
+        coalesced=sum(each.coalesced for each in found),
+        running=max((each.running for each in found), default=0.0),
+        last_error=errors[-1] if errors else None,
     )
 
 

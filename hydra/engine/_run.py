@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..config import DestinationSettings, Settings
     from ..core.line import LineEncoder
     from ..queue import Entry
+    from ._herald import Herald
     from ._keeper import Keeper
     from ._loop import EngineLoop
     from ._service import Service
@@ -79,6 +80,7 @@ class Run:
         self.services: dict[str, Service] = {}
         self.keeper: Keeper
         self.watchdog: Watchdog
+        self.herald: Herald | None = None
         self.loop: EngineLoop
         self.journal_state = "off"
         """`on`, `off`, or why there is none although there should be."""
@@ -243,6 +245,8 @@ class Run:
             service.help(final=True, seconds=AFTER)
             if self.gone:
                 service.close_own()
+        if self.herald is not None:
+            self.herald.wait_ended(max(0.0, deadline - monotonic()))
 
     def _service_closed(self) -> None:
         if all(service.closed for service in self.services.values()):
@@ -255,6 +259,10 @@ class Run:
         except IndexError:
             return
         self.closed = True
+        if self.herald is not None:
+            for service in self.services.values():
+                self.herald.look(service.writer)
+            self.herald.leave()
         self.watchdog.leave()
         self.loop.stop()
         for service in self.services.values():

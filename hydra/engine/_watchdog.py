@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from ._bell import Bell, Once
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._service import Service
 
 # Seconds between two looks at busy writers.
@@ -27,6 +29,8 @@ class Watchdog:
     """
 
     def __init__(self, *, threaded: bool = True) -> None:
+        self.notice: Callable[[Service], object] | None = None
+        """Shown each busy writer at each look."""
         self._threaded = threaded
         self._services: dict[Service, None] = {}
         self._asleep = True
@@ -51,6 +55,8 @@ class Watchdog:
     def look(self) -> None:
         """Rescue every writer whose call is overdue; forget those that are idle."""
         for service in list(self._services):
+            if self.notice is not None:
+                self.notice(service)
             if service.overdue:
                 service.rescue()
             elif not service.busy:

@@ -182,6 +182,8 @@ class Writer(Replaying):
             case _:
                 done = self._finish_replay(job)
         self.job = None
+        if self.herald is not None:
+            self.herald.finished(self, job)
         if done or final:
             for barrier in job.barriers:
                 self._pass(barrier)

@@ -4,7 +4,19 @@ Metrics: what the engine counts about itself, as an object and as Prometheus tex
 
 from __future__ import annotations
 
+from ._events import DropEvent, FailoverEvent, PressureEvent, RecoveryEvent
 from ._prometheus import render
-from ._stats import DestinationStats, JournalStats, Stats, TierStats
+from ._stats import DestinationStats, HookStats, JournalStats, Stats, TierStats
 
-__all__ = ["DestinationStats", "JournalStats", "Stats", "TierStats", "render"]
+__all__ = [
+    "DestinationStats",
+    "DropEvent",
+    "FailoverEvent",
+    "HookStats",
+    "JournalStats",
+    "PressureEvent",
+    "RecoveryEvent",
+    "Stats",
+    "TierStats",
+    "render",
+]

@@ -78,6 +78,8 @@ def _lines(stats: Stats) -> Iterator[str]:
         ("journal_failures_total", "counter", "Records it did not take.", journal.failed),
         ("journal_degraded_total", "counter", "Records spared it in a stall.", journal.degraded),
         ("journal_on", "gauge", "1 while there is a journal.", int(journal.state == "on")),
+        ("hook_calls_total", "counter", "Calls of hooks.", stats.hooks.calls),
+        ("hook_failures_total", "counter", "Calls of hooks that raised.", stats.hooks.failed),
         ("balanced", "gauge", "1 while the ledger balances.", int(stats.balanced)),
     ):
         yield from _head(journal_name, kind, said)

@@ -108,6 +108,20 @@ class JournalStats(Struct, frozen=True, kw_only=True):
     """Files of others that were left alone: foreign, of a newer version, or unreadable."""
 
 
+class HookStats(Struct, frozen=True, kw_only=True):
+    """The application's functions that are told of events."""
+
+    calls: int = 0
+    """How often one of them was called."""
+    failed: int = 0
+    """How often one of them raised."""
+    coalesced: int = 0
+    """Events that a later one replaced before it could be told."""
+    running: float = 0.0
+    """Seconds that the call under way has taken; one that grows is a hook that hangs."""
+    last_error: str | None = None
+
+
 class Stats(Struct, frozen=True, kw_only=True):
     """
     The engine at one moment.
@@ -133,3 +147,4 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Dropped deliveries by (level, reason)."""
     destinations: Mapping[str, DestinationStats] = {}
     journal: JournalStats = JournalStats(state="off")
+    hooks: HookStats = HookStats()

@@ -344,3 +344,17 @@ def test_webhooks_of_the_example_are_a_tier_that_conforms() -> None:
         )
 
     assert {"acknowledgement", "failure", "healing", "order"} <= set(verdict.holds)
+
+
+def test_hooks_are_told_of_failover_and_recovery(tmp_path: Path) -> None:
+    """
+    The hooks of the example are called once each, in order.
+    """
+    ended = _run(tmp_path, "hooks.py", "logs")
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert [
+        "failover: app from file to fallback",
+        "recovery: app by file",
+        "hooks called: 2, failed: 0",
+    ] == ended.stdout.splitlines()
