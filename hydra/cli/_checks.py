@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import Final, Literal
 
 from ..config import Settings, StateDirectory, load, state_directory
+from ..config._defaults import STRATEGY
 from ..core.exceptions import ConfigurationError
 from ._version import installed_version
 from .audit._sources import shown
@@ -106,9 +107,10 @@ def check_configuration(
     )
     for each in settings.destinations:
         where = shown(each.path) if each.path else each.stream
-        findings.append(
-            Finding("configuration", "ok", f"destination {each.name}: {each.type} {where}")
-        )
+        said = f"destination {each.name}: {each.type} {where}"
+        if each.strategy != STRATEGY:
+            said += f", {each.strategy}, copies {each.copies}"
+        findings.append(Finding("configuration", "ok", said))
     return settings, findings
 
 
@@ -154,10 +156,12 @@ def check_files(settings: Settings) -> Iterator[Finding]:
 
 
 def file_paths(settings: Settings) -> list[str]:
-    """Return the paths of all file destinations, those of layers too, each once."""
+    """Return the paths of all file destinations and their copies, those of layers too, once."""
     of_layers = (each.destinations or () for each in settings.layers.values())
     destinations = [*settings.destinations, *(each for some in of_layers for each in some)]
-    return sorted({each.path for each in destinations if each.path})
+    paths = {each.path for each in destinations}
+    paths |= {copy.path for each in destinations for copy in each.fallback or () if copy.copies}
+    return sorted(filter(None, paths))
 
 
 def check_space(

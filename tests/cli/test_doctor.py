@@ -47,6 +47,20 @@ class TestCommand:
 
         assert (0, "nothing is wrong") == (result.exit_code, result.output.splitlines()[-1])
 
+    def test_copies(self, tmp_path, run_cli, environ):
+        """
+        A destination says its strategy, and each file that is a copy is looked at.
+        """
+        config = tmp_path / "hydra.json"
+        copy = {"type": "file", "path": str(tmp_path / "copy.log"), "hold": False}
+        made = {"path": str(tmp_path / "a.log"), "strategy": "mirror", "fallback": [copy]}
+        config.write_text(json.dumps({"destinations": [made]}))
+
+        output = run_cli("doctor", "--config", config, env=environ).output
+
+        assert f"destination a: file {tmp_path}/a.log, mirror, copies 2" in output
+        assert f"{tmp_path}/copy.log can be made" in output
+
     def test_wrong_configuration(self, tmp_path, run_cli, environ):
         """
         Every problem of the configuration is a finding of its own.

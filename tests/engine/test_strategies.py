@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import hydra
-from fallbacks import Kind, Permanent, Retryable, Unknown
+from fallbacks import DELIVERED, Batch, Kind, Permanent, Retryable, Unknown
 from fallbacks.strategy import Strategy
 from fallbacks.testing import FakeClock, FaultyAsyncTier, FaultyTier
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem
@@ -44,8 +44,8 @@ class World:
                 "control_records": options.pop("control_records", False),
                 "destinations": [
                     {
-                        "name": "app", "sink": self.sinks[0], "strategy": strategy,
-                        "fallback": fallback, "retries": 0, **options,
+                        "name": "app", "strategy": strategy, "fallback": fallback, "retries": 0,
+                        **({} if "path" in options else {"sink": self.sinks[0]}), **options,
                     }
                 ],
             }
@@ -248,7 +248,7 @@ def test_what_a_copy_missed_survives_the_process(world):
     first.close()
     first.sinks[1].heal()
     second = world("mirror", sinks=first.sinks, system=first.system)
-    second.run.recover() if hasattr(second.run, "recover") else second.service.adopt()
+    second.service.adopt()
     second.pump(3)
 
     assert [0, 1, 2] == second.got(1)
@@ -278,6 +278,27 @@ def test_quorum_acknowledges_with_its_number_only(world):
 
     assert [0, 1, 2] == w.got(1)
     w.check(delivered=3, repairing=0)
+
+
+def test_file_gets_no_line_twice_after_a_restart_below_the_number(world):
+    """What one file of a quorum had before the restart is found in it, from its beginning on."""
+    first = world("quorum", path="/logs/app.log", type="file")
+    first.sinks[1].fail_with(DOWN)
+    for _ in range(3):
+        first.log(1)
+        first.pump(seconds=0.0)
+    first.check(held=3)
+    first.close()
+    first.sinks[1].heal()
+    second = world(
+        "quorum", path="/logs/app.log", type="file", sinks=first.sinks, system=first.system
+    )
+    second.service.adopt()
+    second.pump(3)
+
+    assert [0, 1, 2] == second.got(1)
+    assert [0, 1, 2] == numbers(records(second.system.read("/logs/app.log").splitlines()))
+    second.check(delivered=3, held=0, repairing=0)
 
 
 def test_quorum_without_a_place_to_hold_keeps_the_record(world):
@@ -312,17 +333,66 @@ def test_quorum_is_not_acknowledged_in_the_journal_before_it_is_met(world):
     assert 0 == w.run.keeper.journal.statistics().live
 
 
+def test_miss_is_on_the_disk_before_the_journal_lets_go(world):
+    """An ERROR stays live in the journal until what a copy missed is kept for it."""
+    w = world("mirror", journal=True)
+    w.sinks[1].fail_with(DOWN)
+    store = w.writer.repairs[1].store
+    live, real = [], store.write
+
+    def write(batch):
+        live.append(w.run.keeper.journal.statistics().live)
+        return real(batch)
+
+    store.write = write
+    w.log(2, level=40)
+    w.pump()
+
+    assert [2] == live
+    assert 0 == w.run.keeper.journal.statistics().live
+    w.check(delivered=2, repairing=2)
+
+
+def test_caller_is_not_made_to_miss_a_copy(world):
+    """Who helps with its own record runs files and consoles only, so not where a sink is a copy."""
+    w = world("failover", path="/logs/app.log", type="file")
+
+    assert w.service._helpful
+
+    w.service.chain.switch(Strategy.MIRROR)
+
+    assert () == w.service._helpful
+
+    w.log(1)
+    w.service.help()
+
+    w.check(queued=1, delivered=0)
+
+
 def test_unknown_answer_marks_what_a_copy_gets_again(world):
-    """A copy that may have a record gets it marked as a possible duplicate."""
+    """A copy that may have a record gets it marked as a possible duplicate, already at first."""
+    w = world("mirror", sinks=[FaultyTier(), FaultyTier([Unknown("lost")])])
+    w.log(1)
+    w.pump(2)
+
+    assert [False, True] == [batch.duplicate for batch in w.sinks[1].batches]
+    assert [False] == [batch.duplicate for batch in w.sinks[0].batches]
+
+
+def test_late_answer_of_a_repair_store_is_no_delivery(world):
+    """What a store for one copy took after its deadline adds nothing to the ledger."""
     w = world("mirror")
-    w.sinks[1].fail_with(Unknown("lost"))
+    w.sinks[1].fail_with(DOWN)
     w.log(1)
     w.pump(seconds=0.0)
-    w.sinks[1].heal()
-    w.pump(3)
+    line = w.sinks[0].taken[0]
+    w.service.chain.late(w.service.chain.repairs[1], Batch([line]), DELIVERED)
 
-    assert [False, True] == [w.sinks[1].batches[at].duplicate for at in (0, -1)]
-    assert not any(batch.duplicate for batch in w.sinks[0].batches)
+    w.check(accepted=1, delivered=1)
+
+    w.pump(seconds=0.0)
+
+    w.check(accepted=1, delivered=1)
 
 
 def test_spool_holds_first_and_replays_in_order(world):
