@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     todo = jobs(options.figures, present, options.scale)
     began = time.monotonic()
     machine = results.machine()
+    if machine["load"] > 0.5 * machine["cores"]:
+        print(f"this machine is busy (load {machine['load']}): expect noise", file=sys.stderr)
     outcomes = list(
         _told(
             in_rounds(

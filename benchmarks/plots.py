@@ -71,12 +71,12 @@ def lines(
             _text(left - 6, at + 4, short(10.0**power), "end"),
         ]
     parts += [_text(x(i), top + height + 18, tick, "middle") for i, tick in enumerate(ticks)]
-    parts.append(_text(4, top - 8, unit))
     names = sorted(values, key=lambda name: -values[name][-1])
     others = [name for name in names if name != ours]
     looks = {name: _look(number) for number, name in enumerate(others)}
     looks[ours] = f'stroke="{_OURS}" stroke-width="3"'
-    for row, name in enumerate(names):
+    # Ours last, on top of the others; its place in the legend is where its end is.
+    for row, name in sorted(enumerate(names), key=lambda place: place[1] == ours):
         points = " ".join(f"{x(i):.1f},{y(value):.1f}" for i, value in enumerate(values[name]))
         at = top + row * 18 + 6
         parts += [
@@ -84,7 +84,9 @@ def lines(
             f'<line x1="{right + 10}" y1="{at}" x2="{right + 34}" y2="{at}" {looks[name]}/>',
             _text(right + 40, at + 4, name),
         ]
-    return _picture(title, max(top + height + 30, top + len(names) * 18 + 10), parts)
+    return _picture(
+        f"{title}{unit and f', {unit}'}", max(top + height + 30, top + len(names) * 18 + 10), parts
+    )
 
 
 def short(value: float) -> str:

@@ -13,7 +13,7 @@ class AiologgerJson(Peer):
     name = "aiologger"
     plain = False
     modules = ("aiologger.loggers.json", "aiologger.handlers.files")
-    page = "https://async-worker.github.io/aiologger/loggers/json.html"
+    page = "https://pypi.org/project/aiologger/0.7.0/"
     promises = Promises(structured=True, queued=True, awaited=True, acks=True)
 
     async def asetup(self, path: str, level: str) -> None:

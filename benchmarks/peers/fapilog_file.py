@@ -15,7 +15,7 @@ class FapilogFile(Peer):
     name = "fapilog"
     package = "fapilog"
     modules = ("fapilog",)
-    page = "https://docs.fapilog.dev/en/latest/api-reference/builder.html"
+    page = "https://pypi.org/project/fapilog/0.18.1/"
     promises = Promises(structured=True, queued=True)
 
     def setup(self, path: str, level: str, also: Sequence[str] = ()) -> None:

@@ -16,7 +16,7 @@ class OpenTelemetryBatch(Peer):
     name = "opentelemetry"
     package = "opentelemetry-sdk"
     modules = ("logging", "opentelemetry.sdk._logs", "opentelemetry.sdk._logs.export")
-    page = "https://opentelemetry.io/docs/languages/python/instrumentation/#logs"
+    page = "https://github.com/open-telemetry/opentelemetry-python/blob/main/docs/examples/logs/example.py"
     promises = Promises(structured=True, queued=True)
 
     def setup(self, path: str, level: str, also: Sequence[str] = ()) -> None:
