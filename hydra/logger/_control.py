@@ -5,7 +5,6 @@ Control keywords: what a call says about how it is logged, told apart from its f
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -42,6 +41,8 @@ def parted(fields: dict[str, object]) -> tuple[Asked, dict[str, object]]:
             # It is no mapping, or one whose own methods raise; the encoder can show it.
             fields = {**fields, "extra": extra}
     if _is_true(stack_info):
+        import traceback
+
         frames = traceback.format_stack()
         fields = {
             **fields,
