@@ -72,6 +72,10 @@ bench: $(DEV) ## measure hydra beside its peers, and write docs/benchmarks.md
 bench-micro: $(DEV) ## time the steps of the hot path one by one
 	@$(RUN) -m pytest -q benchmarks --benchmark-only --benchmark-sort=name $(PYTEST_ARGS)
 
+.PHONY: outage-day
+outage-day: $(RUNTIME) ## take a destination away for a day, on a fake clock
+	@$(RUN) -m benchmarks.outage
+
 .PHONY: dist
 dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
 	@rm -rf dist

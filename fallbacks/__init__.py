@@ -18,7 +18,7 @@ from .delivery import Delivery
 from .held import Chunk, HeldStore
 from .ledger import Balance, Drops, Range, Report
 from .meter import Meter
-from .outcomes import DELIVERED, Delivered, Outcome, Partial, Permanent, Retryable, Unknown
+from .outcomes import DELIVERED, Delivered, Full, Outcome, Partial, Permanent, Retryable, Unknown
 from .plan import Health, Plan
 from .position import Position
 from .retry import Retry
@@ -44,6 +44,7 @@ __all__ = [
     "Delivered",
     "Delivery",
     "Drops",
+    "Full",
     "Health",
     "HeldStore",
     "Kind",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from .bisection import Bisection
 from .moves import MOVES, Answer, Move
-from .outcomes import Delivered, Outcome, Partial, Permanent, Retryable, Unknown
+from .outcomes import Delivered, Full, Outcome, Partial, Permanent, Retryable, Unknown
 from .spread import Spread, without
 from .steps import DONE, GIVE_UP, Hold, Rejected, Settled, Step, Try, Wait
 from .tier import Kind
@@ -31,8 +31,8 @@ class Delivery:
 
     `settled` tells which tier took what so far; `rejected` what the destination will
     never take; `left` the indices that are neither; `trying` the tier that owes an
-    answer, if any; `suspect` whether one may have lines unannounced; `rule` by which
-    rule it goes.
+    answer, if any; `suspect` whether one may have lines unannounced; `full` whether a
+    holding tier had no room for what is left; `rule` by which rule it goes.
 
     The destination is the first copy; for a delivery to the tiers of one copy alone
     (its repair) it is that copy. Where every copy is asked, a line is rejected when
@@ -43,7 +43,7 @@ class Delivery:
         "_again_at", "_allowed", "_attempts", "_began", "_bisection", "_cursor", "_doubts",
         "_given", "_home", "_missed", "_own", "_passed", "_plan", "_refusals", "_rounds",
         "_route", "_spread",
-        "left", "patient", "rejected", "rule", "settled", "suspect", "trying",
+        "full", "left", "patient", "rejected", "rule", "settled", "sheds", "suspect", "trying",
     )  # fmt: skip
 
     def __init__(
@@ -54,15 +54,19 @@ class Delivery:
         patient: bool,
         rule: Rule | None,
         had: Mapping[int, int],
+        *,
+        sheds: bool = False,
     ) -> None:
         self._plan = plan
         self._allowed = tiers
         self._own = rule
         self.patient = patient
+        self.sheds = sheds
         self.left: Sequence[int] = range(size)
         self.settled: list[Settled] = []
         self.rejected: list[Rejected] = []
         self.suspect = False
+        self.full = False
         self._cursor = 0
         self._attempts = 0
         self._passed = 0
@@ -87,6 +91,7 @@ class Delivery:
         self._allowed = tuple(tiers)
         self._route = self._plan.route(self.rule.strategy, self._allowed)
         self.patient = patient
+        self.full = False
         self._turn_to(0)
         self._again_at = 0.0
 
@@ -138,7 +143,7 @@ class Delivery:
             self._turn_to(self._cursor + 1)
         if not self.left:
             return DONE
-        if not self.patient:
+        if not self.patient or (self.sheds and self.full):
             return GIVE_UP
         self._rounds += 1
         self._turn_to(0)
@@ -166,11 +171,12 @@ class Delivery:
         answer = _answer(rest, progress=bool(taken), named=named, home=self._stands(health))
         failed = answer in _FAILURES
         health.score.note(now - self._began, now, failed=failed)
+        self.full = self.full or (answer is Answer.FULL and health.kind is Kind.HOLDING)
         self._attempts += 1
         if failed:
             health.breaker.failed(now)
-        elif taken:
-            # A tier that takes a few lines at a time is slow, not broken.
+        elif taken or answer is Answer.FULL:
+            # A tier that takes a few lines at a time is slow, and a full one is full: not broken.
             health.breaker.succeeded()
             self._attempts = 0
         after = rest.after if isinstance(rest, Retryable) else None
@@ -330,6 +336,8 @@ def _answer(
     # Not by the exact type: a tier may have outcomes of its own, made from these.
     if rest is None:
         return Answer.TAKEN
+    if isinstance(rest, Full):
+        return Answer.FULL
     if isinstance(rest, Retryable):
         return Answer.PART if progress else Answer.RETRYABLE
     if not isinstance(rest, Permanent):

@@ -19,6 +19,8 @@ class Answer(Enum):
     TAKEN = "taken"
     PART = "part taken"
     RETRYABLE = "retryable"
+    FULL = "full"
+    """There was no room for some lines, or for any. The tier works."""
     PERMANENT = "permanent"
     """Several lines were refused for good as one."""
     POISON = "poison"
@@ -66,6 +68,8 @@ MOVES: Final[dict[tuple[Strategy, Answer, bool], Move]] = {
     (Strategy.FAILOVER, Answer.PART, False): Move.NEXT,
     (Strategy.FAILOVER, Answer.RETRYABLE, True): Move.AGAIN,
     (Strategy.FAILOVER, Answer.RETRYABLE, False): Move.NEXT,
+    (Strategy.FAILOVER, Answer.FULL, True): Move.NEXT,
+    (Strategy.FAILOVER, Answer.FULL, False): Move.NEXT,
     (Strategy.FAILOVER, Answer.PERMANENT, True): Move.SPLIT,
     (Strategy.FAILOVER, Answer.PERMANENT, False): Move.SPLIT,
     (Strategy.FAILOVER, Answer.POISON, True): Move.REJECT,
@@ -80,6 +84,8 @@ MOVES: Final[dict[tuple[Strategy, Answer, bool], Move]] = {
     (Strategy.MIRROR, Answer.PART, False): Move.NEXT,
     (Strategy.MIRROR, Answer.RETRYABLE, True): Move.NEXT,
     (Strategy.MIRROR, Answer.RETRYABLE, False): Move.NEXT,
+    (Strategy.MIRROR, Answer.FULL, True): Move.NEXT,
+    (Strategy.MIRROR, Answer.FULL, False): Move.NEXT,
     (Strategy.MIRROR, Answer.PERMANENT, True): Move.SPLIT,
     (Strategy.MIRROR, Answer.PERMANENT, False): Move.SPLIT,
     (Strategy.MIRROR, Answer.POISON, True): Move.SKIP,
@@ -94,6 +100,8 @@ MOVES: Final[dict[tuple[Strategy, Answer, bool], Move]] = {
     (Strategy.SPOOL, Answer.PART, False): Move.NEXT,
     (Strategy.SPOOL, Answer.RETRYABLE, True): Move.AGAIN,
     (Strategy.SPOOL, Answer.RETRYABLE, False): Move.NEXT,
+    (Strategy.SPOOL, Answer.FULL, True): Move.NEXT,
+    (Strategy.SPOOL, Answer.FULL, False): Move.NEXT,
     (Strategy.SPOOL, Answer.PERMANENT, True): Move.SPLIT,
     (Strategy.SPOOL, Answer.PERMANENT, False): Move.SPLIT,
     (Strategy.SPOOL, Answer.POISON, True): Move.REJECT,
@@ -108,6 +116,8 @@ MOVES: Final[dict[tuple[Strategy, Answer, bool], Move]] = {
     (Strategy.FASTEST, Answer.PART, False): Move.NEXT,
     (Strategy.FASTEST, Answer.RETRYABLE, True): Move.NEXT,
     (Strategy.FASTEST, Answer.RETRYABLE, False): Move.NEXT,
+    (Strategy.FASTEST, Answer.FULL, True): Move.NEXT,
+    (Strategy.FASTEST, Answer.FULL, False): Move.NEXT,
     (Strategy.FASTEST, Answer.PERMANENT, True): Move.SPLIT,
     (Strategy.FASTEST, Answer.PERMANENT, False): Move.SPLIT,
     (Strategy.FASTEST, Answer.POISON, True): Move.REJECT,
@@ -122,6 +132,8 @@ MOVES: Final[dict[tuple[Strategy, Answer, bool], Move]] = {
     (Strategy.QUORUM, Answer.PART, False): Move.NEXT,
     (Strategy.QUORUM, Answer.RETRYABLE, True): Move.NEXT,
     (Strategy.QUORUM, Answer.RETRYABLE, False): Move.NEXT,
+    (Strategy.QUORUM, Answer.FULL, True): Move.NEXT,
+    (Strategy.QUORUM, Answer.FULL, False): Move.NEXT,
     (Strategy.QUORUM, Answer.PERMANENT, True): Move.SPLIT,
     (Strategy.QUORUM, Answer.PERMANENT, False): Move.SPLIT,
     (Strategy.QUORUM, Answer.POISON, True): Move.SKIP,

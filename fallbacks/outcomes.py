@@ -30,6 +30,16 @@ class Retryable:
 
 
 @dataclass(frozen=True, slots=True)
+class Full(Retryable):
+    """
+    Nothing was taken for want of room: the tier works, and its space is used up.
+
+    A holding tier says it at its quota. Asking again soon is useless, and no
+    reason to keep other lines away from the tier.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Permanent:
     """
     Nothing was taken, and these lines will never be: trying again is useless.

@@ -93,6 +93,7 @@ class Plan:
         patient: bool = True,
         rule: Rule | None = None,
         had: Mapping[int, int] | None = None,
+        sheds: bool = False,
     ) -> Delivery:
         """
         Start the delivery of *size* lines.
@@ -105,9 +106,12 @@ class Plan:
                 for a back-off: replay and draining at exit want to know now.
             rule: How tiers are used this time, whatever becomes of the plan's rule.
             had: By position, the copies that have the line already, as bits.
+            sheds: Whether to give up, patient or not, when a holding tier is
+                full and no tier takes what it refused. The caller gives some of
+                that up then; waiting would only keep others from being tried.
         """
         allowed = range(len(self.tiers)) if tiers is None else tiers
-        return Delivery(self, size, tuple(allowed), patient, rule, had or {})
+        return Delivery(self, size, tuple(allowed), patient, rule, had or {}, sheds=sheds)
 
     def route(self, strategy: Strategy, allowed: Sequence[int]) -> tuple[int, ...]:
         """Return the tiers among *allowed* in the order in which *strategy* asks them."""

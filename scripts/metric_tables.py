@@ -51,6 +51,7 @@ REASONS: Final[dict[str, str]] = {
     "dead_letter": "The destination said that it will never take this record; "
     "it is [kept aside](../how-to/dead-letters.md).",
     "refused": "The same, and it could not be kept aside: no room, no state directory.",
+    "quota": "No tier took it, and the files of held records have used up their quota.",
     "journal_unreadable": "Only the journal had the record, and could not be read.",
 }
 

@@ -20,7 +20,7 @@ SUFFIX: Final = ".held"
 OWN: Final = b'{"hydra":'
 LONGEST: Final = 4 * 1024 * 1024
 """The longest line in bytes that is read back; a longer one counts as torn."""
-WINDOW: Final = 1024 * 1024
+WINDOW: Final = 256 * 1024
 """Bytes that are read at once."""
 
 IMPORTED: Final = "adopted"

@@ -5,8 +5,8 @@ Rule 1: a line counts as held when the kernel has it, and until an
 acknowledgement of its chunk; then its space goes, and in the end its file.
 Rule 2: a line that cannot be identified is never taken, because it could not be
 told from a torn one when it is read back.
-Rule 3: an id is held once. Memory for this is bounded by the quota: one entry
-for each unacknowledged line.
+Rule 3: an id is held once. Memory does not grow with the lines that are held,
+only with the gaps between their ids, of which there are `PIECES` at most.
 Rule 4: one lock orders writing, reading and acknowledging, since a late write
 and a replay may meet here. `abandon` does not take it: after a fork its owner
 may not exist.
@@ -18,7 +18,7 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from ..outcomes import DELIVERED, Outcome, Partial, Permanent, Retryable
+from ..outcomes import DELIVERED, Full, Outcome, Partial, Permanent, Retryable
 from ..position import Position
 from ..system import SYSTEM, System
 from ..tier import Kind
@@ -29,7 +29,12 @@ from ._index import Index
 from ._segment import Segment
 
 QUOTA: Final = 64 * 1024 * 1024
-SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SHARE: Final = 16
+"""A file is finished at one part in so many of the quota: its space comes back with its end."""
+SMALLEST: Final = 64 * 1024
+"""But not before it has so many bytes."""
+PIECES: Final = 100_000
+"""Most intervals of ids; about 15 MB. What begins one more is refused as at the quota."""
 _LOCK_PATIENCE: Final = 1.0
 
 
@@ -44,13 +49,21 @@ class HeldStore:
         destination: The destination that the lines are for.
         run: The id of this process run.
         quota: Bytes that all files together may have; at the quota nothing
-            more is taken.
-        segment_bytes: Bytes after which a new file is begun.
+            more is taken. Only the header of the last file may exceed it, and
+            acknowledgements.
+        reserve: Bytes of the quota that are kept for guaranteed lines.
+        segment_bytes: Bytes after which a new file is begun; None: a sixteenth
+            of the quota, and 64 KiB at least.
         identify: Returns the id of a line, or None when it is not a whole line.
+            Ids that end in `-<n>`, n counting up, cost next to no memory.
         weigh: Returns what a line counts in `held`.
+        guaranteed: Returns whether the reserve is for a line.
         system: Where the files are.
         name: The name in statistics and receipts.
         scan: Asked when a file is begun: how far the destination's file reaches.
+
+    Raises:
+        ValueError: If *reserve* is negative or beyond *quota*.
     """
 
     def __init__(
@@ -61,21 +74,27 @@ class HeldStore:
         destination: str,
         run: str,
         quota: int = QUOTA,
-        segment_bytes: int = SEGMENT_BYTES,
+        reserve: int = 0,
+        segment_bytes: int | None = None,
         identify: Callable[[bytes], bytes | None],
         weigh: Callable[[bytes], int],
+        guaranteed: Callable[[bytes], bool] = lambda _: False,
         system: System = SYSTEM,
         name: str = "fallback",
         scan: Callable[[], Position | None] = lambda: None,
     ) -> None:
+        if not 0 <= reserve <= quota:
+            raise ValueError(f"reserve must be 0 to {quota}, the quota, not {reserve}")
         self.name = name
         self.kind = Kind.HOLDING
         self._directory = Directory(system, prefix, app=app, destination=destination)
         self._index = Index(identify, weigh)
         self._run = run
         self._quota = quota
-        self._segment_bytes = segment_bytes
+        self._reserve = reserve
+        self._segment_bytes = segment_bytes or max(SMALLEST, quota // SHARE)
         self._identify = identify
+        self._guaranteed = guaranteed
         self._scan = scan
         self._lock = allocate_lock()
         self._segments: list[Segment] = []
@@ -89,9 +108,10 @@ class HeldStore:
         """
         Take lines; the kernel has them on return.
 
-        A line whose id is held already counts as taken. At the quota, on a full
-        disk or on any other error the lines behind the last whole one are
-        retryable; lines without an id are refused for good.
+        A line whose id is held already counts as taken. At the quota, and for
+        ordinary lines at the reserve, the lines that do not fit are answered
+        with `Full`. On a full disk or any other error the lines behind the last
+        whole one are retryable; lines without an id are refused for good.
         """
         lines = batch if isinstance(batch, Sequence) else list(batch)
         keys = [self._identify(line) for line in lines]
@@ -99,48 +119,62 @@ class HeldStore:
             return self._write(lines, keys)
 
     def _write(self, lines: Sequence[bytes], keys: list[bytes | None]) -> Outcome:
-        fresh: dict[bytes, bytes] = {}
+        left: dict[bytes, bytes] = {}
         for key, line in zip(keys, lines, strict=True):
             if key is not None and key not in self._index:
-                fresh.setdefault(key, line)
-        error = self._append(fresh) if fresh else None
-        taken = [at for at, key in enumerate(keys) if key is not None and key in self._index]
+                left.setdefault(key, line)
+        rest: Retryable | Permanent | None = self._append(left) if left else None
+        taken = [at for at, key in enumerate(keys) if key is not None and key not in left]
         if len(taken) == len(lines):
             return DELIVERED
-        rest = (
-            Permanent("a line without an id could not be told from a torn one")
-            if error is None
-            else Retryable(error)
-        )
+        if rest is None:
+            rest = Permanent("a line without an id could not be told from a torn one")
         return Partial(taken, rest) if taken else rest
 
-    def _append(self, fresh: dict[bytes, bytes]) -> OSError | str | None:
-        """Write lines and index those that are there whole; return what stopped it."""
-        # One byte more for the newline that may have to end a torn line.
-        room = self._quota - self._bytes() - 1
-        fits: list[bytes] = []
-        for line in fresh.values():
-            room -= len(line)
-            if room < 0:
-                break
-            fits.append(line)
-        over = f"the quota of {self._quota} bytes for held lines is used up"
+    def _append(self, left: dict[bytes, bytes]) -> Retryable | None:
+        """Write lines, take those that are whole out of *left*; return what stopped it."""
+        fits = self._fitting(left)
+        full = Full(
+            f"the quota of {self._quota} bytes for held lines is used up"
+            if self._index.pieces < PIECES // 2
+            else "the ids of the held lines have too many gaps"
+        )
         if not fits:
-            return over
+            return full
         try:
             segment = self._writable()
         except OSError as failure:
-            return failure
-        end, error = segment.append(b"".join(fits))
-        for key, line in zip(fresh, fits, strict=False):
-            end += len(line)
+            return Retryable(failure)
+        end, error = segment.append(b"".join(map(left.__getitem__, fits)))
+        for key in fits:
+            end += len(left[key])
             if end > segment.size:
                 break
-            self._index.add(segment, key, line, end)
+            self._index.add(segment, key, left.pop(key))
         if error is not None:
             self._retire_if_finished(segment)
-            return error
-        return over if len(fits) < len(fresh) else None
+            return Retryable(error)
+        return full if left else None
+
+    def _fitting(self, fresh: dict[bytes, bytes]) -> list[bytes]:
+        """Return the ids of the lines that there is room for."""
+        # One byte more for the newline that may have to end a torn line.
+        whole = self._quota - self._bytes() - 1 if self._index.pieces < PIECES else 0
+        ordinary = whole - self._reserve if self._index.pieces < PIECES // 2 else 0
+        fits: list[bytes] = []
+        for key, line in fresh.items():
+            size = len(line)
+            # The first line of its kind that does not fit is the last one that is looked
+            # at: what is refused gets declared by its numbers, and is best one range.
+            if size > ordinary and not self._guaranteed(line):
+                ordinary = 0
+            elif size > whole:
+                whole = 0
+            else:
+                fits.append(key)
+                whole -= size
+                ordinary -= size
+        return fits
 
     def _writable(self) -> Segment:
         current = self._current
@@ -211,12 +245,15 @@ class HeldStore:
             return None
         lines: list[bytes] = []
         end = segment.start
+        seen: set[bytes] = set()
         for line in segment.lines(segment.start):
-            if self._index.has(segment, line):
+            key = self._index.key_of(segment, line)
+            if key is not None and key not in seen:
                 max_bytes -= len(line.data)
                 if lines and max_bytes < 0:
                     break
                 lines.append(line.data)
+                seen.add(key)
             end = line.end
             if len(lines) == limit:
                 break
@@ -329,12 +366,10 @@ class HeldStore:
 
     def _import(self, run: str, fresh: dict[bytes, bytes], scan: Position | None) -> None:
         segment = self._directory.make(run, IMPORTED, scan, fresh.values())
-        end = segment.start
         for key, line in fresh.items():
-            end += len(line)
-            self._index.add(segment, key, line, end)
+            self._index.add(segment, key, line)
         # Its destination may have got any of them before.
-        segment.offered = end
+        segment.offered = segment.size
         self._segments.append(segment)
 
     # The end.

@@ -272,7 +272,18 @@ class _Reader:
         for draft in drafts:
             if draft["type"] != "stderr" and draft.get("format") == "auto":
                 draft["format"] = default.FORMAT
-        return tuple(_made(FallbackSettings, draft) for draft in drafts)
+            quota = draft.get("quota")
+            if isinstance(quota, int) and "reserve" not in draft:
+                draft["reserve"] = quota // default.FALLBACK_RESERVE_SHARE
+        made = [_made(FallbackSettings, draft) for draft in drafts]
+        for index, fallback in enumerate(made):
+            if fallback.reserve > fallback.quota:
+                self._problem(
+                    f"{path}[{index}].reserve",
+                    f"must not exceed the quota ({fallback.quota} bytes)",
+                    fallback.reserve,
+                )
+        return tuple(made)
 
     def _name(self, drafts: list[tuple[str, dict[str, object]]]) -> None:
         """Give a name to each destination without one; report names used twice."""

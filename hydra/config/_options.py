@@ -225,6 +225,13 @@ DESTINATION: Final = (
         default="required",
     ),
     Option("batch", "count", values.count(1), "The most records handed over in one write."),
+    Option(
+        "replay_rate",
+        "count",
+        values.count(1),
+        "The most held records per second that it gets when it is back. New records do not count.",
+        default="as many as it takes",
+    ),
 )
 
 FALLBACK: Final = (
@@ -267,8 +274,17 @@ FALLBACK: Final = (
         "quota",
         "size",
         values.size(default.JOURNAL_SMALLEST_SEGMENT),
-        "The most bytes the held files may take.",
+        "The most bytes the held files may take. What exceeds it goes to the next fallback, or is "
+        "dropped and declared.",
         only=("file",),
+    ),
+    Option(
+        "reserve",
+        "size",
+        values.size(0),
+        "How much of `quota` only records of level error and above may use.",
+        only=("file",),
+        default="a quarter of `quota`",
     ),
 )
 

@@ -76,6 +76,7 @@ class FallbackSettings(Struct, frozen=True, kw_only=True):
     format: Format = default.FORMAT
     sink: object | None = None
     quota: int = default.FALLBACK_QUOTA
+    reserve: int = default.FALLBACK_RESERVE
 
     @property
     def holds(self) -> bool:
@@ -116,6 +117,7 @@ class DestinationSettings(Struct, frozen=True, kw_only=True):
     writer: WriterKind = default.WRITER
     sink: object | None = None
     batch: int = default.BATCH
+    replay_rate: int | None = None
 
     @property
     def copies(self) -> int:

@@ -82,6 +82,12 @@ def identify(line: bytes) -> bytes | None:
     return candidate
 
 
+def guaranteed(line: bytes) -> bool:
+    """Return whether *line* is of the guaranteed lane: ERROR and above."""
+    # Told by one byte for nearly all of the others; what has it must be an id, too.
+    return line.endswith(b"g", 0, line.rfind(b"-")) and identify(line) is not None
+
+
 def weigh(line: bytes) -> int:
     """
     Return how many records *line* counts for: 0 for a control record, else 1.

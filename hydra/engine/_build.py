@@ -20,11 +20,10 @@ from fallbacks.retry import Retry
 from fallbacks.strategy import Strategy
 from fallbacks.system import SYSTEM, System
 
-from ..config import HookSettings, state_directory
-from ..config._defaults import FALLBACK_QUOTA
+from ..config import FallbackSettings, HookSettings, state_directory
 from ..config._state import Probe
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
-from ..core.ids import identify, weigh
+from ..core.ids import guaranteed, identify, weigh
 from ..core.line import LineEncoder
 from ..processors import DEFAULT_KEYS, Redactor
 from ..queue import Fifo
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 
 _HELD: Final = "held"
 _JOURNAL: Final = "journal"
+_STANDARD: Final = FallbackSettings(type="file")
 
 
 def build(
@@ -214,16 +214,16 @@ class _Places:
     def store(
         self,
         name: str,
-        path: str | None = None,
-        quota: int | None = None,
+        fallback: FallbackSettings = _STANDARD,
         hint: Hint = _no_hint,
         copy: str = "",
     ) -> HeldStore | None:
         """
-        Return the held store of the destination *name* at *path*, or in the state directory.
+        Return the held store of the destination *name*, None where it has no place.
 
         With *copy* it is the one for what this copy misses.
         """
+        path = fallback.path
         if path is None:
             if self._state is None:
                 return None
@@ -242,8 +242,10 @@ class _Places:
             run=run.id,
             identify=identify,
             weigh=weigh,
+            guaranteed=guaranteed,
             system=run.system,
-            quota=FALLBACK_QUOTA if quota is None else quota,
+            quota=fallback.quota,
+            reserve=fallback.reserve,
             scan=hint,
         )
 
@@ -309,6 +311,7 @@ def _service(
         control=control,
         auditable=destination.type == "file",
         closes=not console,
+        replay_rate=destination.replay_rate,
     )
     writer.herald = run.herald
     if full == "spill" and chained.store is not None:

@@ -3,12 +3,14 @@ Replay: held lines on their way back to the destination itself.
 
 Rule 1: in order, in chunks, to the copies that the strategy names only (the first,
 or all), and never waiting: what does not get through now is held as before.
-Rule 2: a line that the destination may have already is looked up in its file,
+Rule 2: no more lines in a second than the destination is said to bear.
+Rule 3: a line that the destination may have already is looked up in its file,
 where it has one; elsewhere it is sent again, with the same id.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 # Seconds before replay is tried again after one that met a record which can be neither
 # delivered nor kept aside.
 STUCK_PAUSE: Final = 10.0
+# Lines in the first chunk, and the part of an attempt's time that a chunk may take: who
+# has been down for a day is not run down, and live records do not wait longer than that.
+FIRST_LINES: Final = 250
+REPLAY_SHARE: Final = 0.1
 # How many lines, and bytes, are looked up in a destination's file at a time.
 SCAN_LINES: Final = 100_000
 SCAN_BYTES: Final = 8 << 20
@@ -51,8 +57,14 @@ class Replaying(Repairing):
         store: HeldStore | None,
         clock: Clock,
         journal: Ledgerkeeper,
+        replay_rate: float | None = None,
     ) -> None:
         super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
+        self._replay_rate = math.inf if replay_rate is None else replay_rate
+        self._most_lines = int(max(1, min(REPLAY_LINES, self._replay_rate * REPLAY_PAUSE)))
+        self._chunk_lines = self._limit = min(FIRST_LINES, self._most_lines)
+        self._replay_began = 0.0
+        self._paced_until = 0.0
         self._replayed: set[bytes] = set()
         """Ids of the chunk under way that need not be offered again."""
         self._replay_at = 0.0
@@ -78,6 +90,7 @@ class Replaying(Repairing):
         *,
         had: Mapping[int, int] | None = None,
         rule: Rule | None = None,
+        sheds: bool = False,
     ) -> Delivery:
         return self.chain.plan.begin(
             size,
@@ -85,6 +98,7 @@ class Replaying(Repairing):
             patient=patient,
             had=had,
             rule=rule,
+            sheds=sheds,
         )
 
     def _can_replay(self) -> bool:
@@ -92,9 +106,14 @@ class Replaying(Repairing):
             self.store is not None
             # Not `held`: a control record that was held alone counts nothing there.
             and self.store.waiting
-            and self._clock.monotonic() >= self._replay_at
+            and self._clock.monotonic() >= self._replay_from
             and self.chain.healthy()
         )
+
+    @property
+    def _replay_from(self) -> float:
+        """When the next chunk may be sent; somebody who waits may hasten it, but not its pace."""
+        return max(self._replay_at, self._paced_until)
 
     def _replay_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
         if self.store is None or not self._can_replay():
@@ -102,9 +121,12 @@ class Replaying(Repairing):
         chain = self.chain
         file = file_among(chain, chain.homes)
         try:
-            chunk = self.store.lines(REPLAY_LINES, REPLAY_BYTES)
+            if not (self._replayed or self._parted):
+                # A chunk that was settled in part must not get shorter.
+                self._limit = self._chunk_lines
+            chunk = self.store.lines(self._limit, REPLAY_BYTES)
             suspect = chunk is not None and (chunk.suspect or self._doubtful)
-            if suspect and file is not None:
+            if suspect and file is not None and self._replay_rate == math.inf:
                 # What is there already is found by reading the file, so read it for as
                 # many lines at a time as possible.
                 chunk = self.store.lines(SCAN_LINES, SCAN_BYTES)
@@ -132,6 +154,7 @@ class Replaying(Repairing):
         homes = (*chain.homes, *(chain.repairs.values() if spreads else ()))
         allowed = [index for index in homes if tiers is None or index in tiers]
         delivery = self._begin(len(batch), allowed, patient=False, had=had)
+        self._replay_began = self._clock.monotonic()
         return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
 
     def _already_there(self, chunk: Chunk) -> list[set[bytes]]:
@@ -157,6 +180,7 @@ class Replaying(Repairing):
         stuck = len(refused) < rejected
         self._note_missed(job)
         self._remember(batch, delivery)
+        self._pace(len(batch), done=not delivery.left)
         if not delivery.left and not stuck:
             self._acknowledge(job.chunk, weight(job.chunk.lines) - self._parted)
             self._doubtful = self._doubtful and self.store.held > 0
@@ -167,6 +191,15 @@ class Replaying(Repairing):
         )
         self._replay_at = self._clock.monotonic() + (STUCK_PAUSE if stuck else REPLAY_PAUSE)
         return False
+
+    def _pace(self, size: int, *, done: bool) -> None:
+        """Choose size and time of the next chunk after one of *size* lines."""
+        now = self._clock.monotonic()
+        self._paced_until = now + size / self._replay_rate
+        if now - self._replay_began > self.chain.plan.tiers[0].seconds * REPLAY_SHARE:
+            self._chunk_lines = max(1, size // 2)
+        elif done and size >= self._chunk_lines:
+            self._chunk_lines = min(self._most_lines, self._chunk_lines * 2)
 
     def _acknowledge(self, chunk: Chunk, delivered: int) -> None:
         """Take *chunk* out of the store; *delivered* of its records are at the destination."""

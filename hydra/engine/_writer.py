@@ -10,6 +10,7 @@ Rule 3: a record leaves the writer delivered, held, or dropped and counted.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
@@ -18,13 +19,14 @@ from fallbacks.strategy import Rule, Strategy
 from fallbacks.tier import Kind
 from fallbacks.tiers import AsyncFileTier, FileTier
 
+from ..core.ids import guaranteed
 from ..queue import Barrier, Entry, Fate, Fifo, State
 from ._books import Ledgerkeeper
 from ._jobs import REPLAY_PAUSE, Job, JobKind, batch_of, fates, numbered
 from ._replaying import Replaying
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
@@ -44,6 +46,8 @@ CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
 UNREADABLE: Final = "journal_unreadable"
 """Reason of a drop: only the journal had the record, and gives it back no more."""
+QUOTA: Final = "quota"
+"""Reason of a drop: no tier takes it, and the files of held lines have their quota."""
 
 
 class Writer(Replaying):
@@ -63,6 +67,8 @@ class Writer(Replaying):
             records which another tier took for good must be declared.
         closes: Whether a clean close is recorded. A console is read by people,
             who know that the program has ended.
+        replay_rate: Held lines per second that the destination gets at most when
+            it is back; None for as many as it takes.
     """
 
     def __init__(
@@ -78,8 +84,17 @@ class Writer(Replaying):
         control: ControlStream | None,
         auditable: bool,
         closes: bool = True,
+        replay_rate: float | None = None,
     ) -> None:
-        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
+        super().__init__(
+            name,
+            chain,
+            queue,
+            store=store,
+            clock=clock,
+            journal=journal,
+            replay_rate=replay_rate,
+        )
         self.diverted = Drops(clock)
         self._batch = batch
         self._control = control
@@ -88,6 +103,9 @@ class Writer(Replaying):
         self._controls: list[bytes] = []
         self._declare_at = 0.0
         self._closing = False
+        self._fallbacks = set(range(len(chain.primaries), len(chain.tiers)))
+        self._stalled = 0
+        """How many guaranteed records at the front of the queue wait for room in the store."""
         self._reported_at = -REPORT_EVERY
         self._replay_first = False
         self._hasten = False
@@ -121,8 +139,8 @@ class Writer(Replaying):
         Args:
             tiers: The tiers that may be used; all when None.
             patient: Whether the job may wait for a tier to heal.
-            replay: Whether held lines may be replayed; a caller that lends its
-                thread has no time for that.
+            replay: Whether held lines may be replayed, and what exceeds their
+                quota be dropped; not by a caller that lends its thread.
         """
         self.chain.absorb()
         if self._hasten:
@@ -130,7 +148,8 @@ class Writer(Replaying):
             self._replay_at = self._declare_at = 0.0
             self._hasten_repairs()
             self.chain.hasten()
-        order = [self._control_job, self._live_job]
+        order: list[Callable[[Collection[int] | None, bool], Job | None]]
+        order = [self._control_job, partial(self._live_job, sheds=replay)]
         if replay:
             order.insert(1 if self._replay_first else 2, self._replay_job)
             self._replay_first = not self._replay_first
@@ -172,10 +191,10 @@ class Writer(Replaying):
                 # Live records need not wait for a declaration that has to wait.
                 done = True
                 self._part_with_rejected(job, {})
-                if job.delivery.left:
+                left = [job.batch[index] for index in job.delivery.left]
+                self._controls[: len(job.batch)] = left
+                if left:
                     self._declare_at = self._clock.monotonic() + REPORT_EVERY
-                else:
-                    del self._controls[: len(job.batch)]
             case JobKind.REPAIR:
                 assert job.repair is not None
                 done = job.repair.finish(job, self._clock.monotonic())
@@ -229,7 +248,7 @@ class Writer(Replaying):
                 REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
                 for tier in self.chain.homes
             )
-            waits.append(max(rest, self._replay_at - now))
+            waits.append(max(rest, self._replay_from - now))
         repair = self._repair_wait(now)
         if repair is not None:
             waits.append(repair)
@@ -242,8 +261,10 @@ class Writer(Replaying):
         if not self._controls or not self._can_declare():
             return None
         batch = Batch(list(self._controls))
-        if self._auditable and not self._closing:
-            tiers = [i for i in self._declaring() if tiers is None or i in tiers]
+        if not self._closing:
+            # Live records must not wait for it, wherever it can go.
+            if self._auditable:
+                tiers = [i for i in self._declaring() if tiers is None or i in tiers]
             patient = False
         # One copy is enough, since nobody is promised more of what the engine itself says.
         rule = _DECLARED if self.chain.plan.rule.spreads else None
@@ -265,7 +286,7 @@ class Writer(Replaying):
     def _can_declare(self) -> bool:
         return self._clock.monotonic() >= self._declare_at
 
-    def _live_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
+    def _live_job(self, tiers: Collection[int] | None, patient: bool, *, sheds: bool) -> Job | None:
         queue = self.queue
         # What a closed journal was left with is for whoever takes it over.
         if (
@@ -280,9 +301,12 @@ class Writer(Replaying):
             self._fetch_overflow()
         if not self._has_lines():
             return None
-        batch, entries, barriers = batch_of(queue.take(self._batch))
+        batch, entries, barriers = batch_of(queue.take(self._stalled or self._batch))
         queue.admit()
-        delivery = self._begin(len(batch), tiers, patient, had=self._had(batch))
+        # Only who has asked every fallback knows that none takes them.
+        sheds = sheds and not self._stalled and (tiers is None or self._fallbacks <= set(tiers))
+        self._stalled = 0
+        delivery = self._begin(len(batch), tiers, patient, had=self._had(batch), sheds=sheds)
         return Job(JobKind.LIVE, batch, delivery, entries, barriers)
 
     def _has_lines(self) -> bool:
@@ -324,10 +348,31 @@ class Writer(Replaying):
         self._part_with_rejected(job, entries)
         if entries:
             self._settle(job, entries)
-        if delivery.left:
-            self._leave(job.batch, entries, delivery.left, job.barriers, final=final)
+        left = delivery.left
+        if left and delivery.full and (delivery.sheds or final):
+            left = self._shed(job.batch, entries, left)
+        if left:
+            self._stalled = len(left) if delivery.full and not final else 0
+            self._leave(job.batch, entries, left, job.barriers, final=final)
             return False
         return True
+
+    def _shed(self, batch: Batch, entries: dict[int, Entry], left: Sequence[int]) -> Sequence[int]:
+        """Drop the ordinary lines among those that no tier had room for; return the others."""
+        kept: list[int] = []
+        dropped: list[int] = []
+        for index in left:
+            if guaranteed(batch[index]):
+                kept.append(index)
+                continue
+            dropped.append(index)
+            if index in entries:
+                self.drop(entries[index], QUOTA)
+            else:
+                self.note_drop(*numbered(batch[index]), QUOTA)
+        # Copies that have some of them need not be remembered.
+        self._had(batch.select(dropped))
+        return kept
 
     def _strays(self, delivery: Delivery, settled: Settled) -> bool:
         """Return whether lines that a tier other than the file's has are not to come there."""

@@ -37,6 +37,8 @@ _NUMBERS: Final = {"stdout": 1, "stderr": 2}
 # A console gives up by itself a little before its deadline, so that it can say
 # how many lines it took instead of being abandoned.
 _SHARE: Final = 0.8
+# Where what a copy missed is kept when no fallback file says it.
+_PLACE: Final = FallbackSettings(type="file")
 
 Hint = Callable[[], Position | None]
 """Says how far the destination's file reaches, so that replay need not read all of it."""
@@ -45,15 +47,12 @@ Hint = Callable[[], Position | None]
 class MakeStore(Protocol):
     """Makes held stores; returns None where there is no place for one."""
 
-    def __call__(
-        self, path: str | None, quota: int | None, hint: Hint, copy: str = ""
-    ) -> HeldStore | None:
+    def __call__(self, fallback: FallbackSettings, hint: Hint, copy: str = "") -> HeldStore | None:
         """
         Return a store.
 
         Args:
-            path: How its files' names begin; None: in the state directory.
-            quota: The most bytes it may take; None: the default.
+            fallback: Path, quota and reserve; without a path it is in the state directory.
             hint: How far the file reaches that lines are replayed to.
             copy: The copy whose misses it keeps; empty for the destination's own store.
         """
@@ -100,14 +99,14 @@ def chain_of(
     copies = [tuple(range(primaries))]
     labels = [settings.name]
     store: HeldStore | None = None
-    path = quota = None
+    place = _PLACE
     for fallback in _fallbacks(settings):
         first = len(tiers)
         if fallback.type == "file" and fallback.hold:
-            held = make_store(fallback.path, fallback.quota, hint)
+            held = make_store(fallback, hint)
             tiers += [] if held is None else [held]
             if store is None:
-                store, path, quota = held, fallback.path, fallback.quota
+                store, place = held, fallback
         elif fallback.type == "file":
             tiers += _files(settings, fallback, system, threads_only=threads_only)
         elif fallback.type == "stderr":
@@ -126,7 +125,7 @@ def chain_of(
     repairs = {}
     for copy, label in enumerate(labels) if len(copies) > 1 else ():
         reach = partial(_reach, [tiers[index] for index in copies[copy]])
-        kept = make_store(path, quota, reach, label)
+        kept = make_store(place, reach, label)
         if kept is not None:
             repairs[copy] = len(tiers)
             tiers.append(kept)

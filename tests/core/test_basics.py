@@ -135,6 +135,17 @@ def test_line_is_not_identified(line):
     assert 1 == ids.weigh(line)
 
 
+def test_lane_of_a_line_is_read_from_its_id():
+    """
+    Only an id of the lane g says that a line is guaranteed, and nothing that looks like one.
+    """
+    lines = [b'{"m":"g-1","id":"k3f9x2ab71qz.1%b-7"}\n' % lane for lane in (b"g", b"r", b"c")]
+    others = [b'{"id":"x.1g-1","m":1}\n', b'{"m":"big-1"}\n', b"g-1", b"", b'{"n":1}\n']
+
+    assert [True, False, False] == [ids.guaranteed(line) for line in lines]
+    assert {False} == {ids.guaranteed(line) for line in others}
+
+
 def test_control_records_weigh_nothing():
     """
     Records of the lanes r and g weigh 1, control records 0.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fallbacks import (
     Breaker,
     Delivered,
+    Full,
     Health,
     Kind,
     Partial,
@@ -293,6 +294,67 @@ def test_rest_is_kept_by_those_who_cannot_wait() -> None:
 
     assert 1 == delivery.step(0.0).tier  # type: ignore[union-attr]
     assert 1 == plan.begin(1).step(3.0).tier  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("answer", [Full("no room"), Partial([0, 2], Full("no room"))])
+def test_full_tier_is_left_and_not_blamed(answer: Outcome) -> None:
+    """
+    Want of room is no failure: the next tier gets the rest, the next batch the tier again.
+    """
+    plan = plan_of("f", "h", "f", attempts=3, threshold=1)
+    plan.tiers[0].breaker.failed(0.0)
+    delivery = plan.begin(3)
+    delivery.step(0.0)
+    delivery.feed(answer, 0.0)
+
+    assert 2 == delivery.step(0.0).tier  # type: ignore[union-attr]
+    assert (True, State.CLOSED) == (delivery.full, plan.tiers[1].breaker.state)
+    assert 1 == plan.begin(1).step(0.0).tier  # type: ignore[union-attr]
+
+
+def test_delivery_that_sheds_does_not_wait_for_room() -> None:
+    """
+    Lines that a full tier refused and nobody else takes come back to a caller who sheds.
+    """
+    for sheds in (True, False):
+        plan = plan_of("f", "h", threshold=1)
+        plan.tiers[0].breaker.failed(0.0)
+        delivery = plan.begin(3, sheds=sheds)
+        delivery.step(0.0)
+        delivery.feed(Partial([1], Full()), 0.0)
+        step = delivery.step(0.0)
+
+        assert [0, 2] == delivery.left
+        assert (GIVE_UP is step) if sheds else isinstance(step, Wait)
+
+
+def test_delivery_that_sheds_waits_for_tiers_that_fail() -> None:
+    """
+    Where nobody said that there is no room, there may be some: nothing is given up.
+    """
+    plan = plan_of("f", "h", threshold=1)
+    delivery = plan.begin(3, sheds=True)
+    for _ in range(2):
+        delivery.step(0.0)
+        delivery.feed(Retryable(), 0.0)
+
+    assert isinstance(delivery.step(0.0), Wait)
+
+
+def test_restricted_delivery_asks_for_room_anew() -> None:
+    """
+    Whoever takes a delivery over may have other tiers: that one was full says nothing of them.
+    """
+    plan = plan_of("f", "h", "f", threshold=1)
+    plan.tiers[0].breaker.failed(0.0)
+    delivery = plan.begin(1, tiers=(0, 1), sheds=True)
+    delivery.step(0.0)
+    delivery.feed(Full(), 0.0)
+    delivery.restrict((2,), patient=True)
+    delivery.step(0.0)
+    delivery.feed(Retryable(), 0.0)
+
+    assert isinstance(delivery.step(0.0), Wait)
 
 
 def test_unknown_outcome_marks_the_lines() -> None:

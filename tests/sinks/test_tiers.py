@@ -37,9 +37,9 @@ def chained(destination, *, store=True, threads_only=False, asked=None):
     """Return the chain of one destination."""
     settings = load({"app": "t", "destinations": [destination]}).destinations[0]
 
-    def make(path, quota, hint, copy=""):
+    def make(fallback, hint, copy=""):
         if asked is not None:
-            asked.append((path, quota, copy))
+            asked.append((fallback.path, fallback.quota, fallback.reserve, copy))
         return Store() if store else None
 
     return chain_of(settings, make, system=SYSTEM, threads_only=threads_only)
@@ -134,7 +134,7 @@ def test_fallback_file_has_its_own_path_and_quota():
         asked=asked,
     )
 
-    assert [("/y/held", 1 << 20, ""), None] == [asked[0], asked[1][0]]
+    assert [("/y/held", 1 << 20, 1 << 18, ""), None] == [asked[0], asked[1][0]]
 
 
 def test_console_gives_up_before_it_is_abandoned():
@@ -198,7 +198,7 @@ def test_copies_and_their_repair_stores():
         shape(found)[index] for index in (3, 5, 6, 7, 8)
     ]
     assert [("/y/held", copy) for copy in ("", "take", "copy-c51e542c", "atake")] == [
-        (path, copy) for path, _, copy in asked
+        (path, copy) for path, _, _, copy in asked
     ]
 
 

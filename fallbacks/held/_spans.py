@@ -1,0 +1,86 @@
+"""
+Numbers that are held, as intervals: a day of lines in a row costs as much as one line.
+
+Rule 1: each change is one operation in C. A signal handler that raises in the
+middle finds the change made, or not made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._segment import Segment
+
+_first = attrgetter("first")
+
+
+@dataclass(slots=True, eq=False)
+class _Span:
+    """The numbers *first* to *last*, all of them in one segment."""
+
+    first: int
+    last: int
+    segment: Segment
+
+
+class Spans:
+    """Know in which segment each number of one stream is held. `len` counts intervals."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self) -> None:
+        self._spans: list[_Span] = []
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def find(self, number: int) -> Segment | None:
+        """Return the segment that holds *number*; None when none does."""
+        at = self._place(number)
+        return None if at is None else self._spans[at].segment
+
+    def add(self, number: int, segment: Segment) -> None:
+        """Note that *segment* holds *number*, which nobody has held so far."""
+        spans = self._spans
+        at = bisect_right(spans, number, key=_first)
+        if at and spans[at - 1].last == number - 1 and spans[at - 1].segment is segment:
+            spans[at - 1].last = number
+        elif at < len(spans) and spans[at].first == number + 1 and spans[at].segment is segment:
+            spans[at].first = number
+        else:
+            spans.insert(at, _Span(number, number, segment))
+
+    def remove(self, number: int) -> None:
+        """Forget *number*, if it is held."""
+        at = self._place(number)
+        if at is None:
+            return
+        span = self._spans[at]
+        if span.first == span.last:
+            del self._spans[at]
+        elif number == span.first:
+            span.first = number + 1
+        elif number == span.last:
+            span.last = number - 1
+        else:
+            halves = [
+                _Span(span.first, number - 1, span.segment),
+                _Span(number + 1, span.last, span.segment),
+            ]
+            self._spans[at : at + 1] = halves
+
+    def forget(self, segment: Segment) -> None:
+        """Forget all numbers that *segment* holds."""
+        self._spans = [span for span in self._spans if span.segment is not segment]
+
+    def _place(self, number: int) -> int | None:
+        spans = self._spans
+        # Replay asks for the lowest numbers, a refused line has a higher one than all.
+        if not spans or number > spans[-1].last:
+            return None
+        at = 0 if number <= spans[0].last else bisect_right(spans, number, key=_first) - 1
+        return at if spans[at].first <= number <= spans[at].last else None
