@@ -69,7 +69,7 @@ def test_record_is_delivered_and_the_power_fails(seed: int) -> None:
     pump(run)
     disk.power_cut()
     again = start(disk.process(102))
-    again.recover()
+    again.recovery.take_over()
     pump(again)
 
     assert sorted(keys) == sorted(key for key in ids_in(disk) if key is not None)
