@@ -2,7 +2,7 @@
 Measure: `python -m benchmarks`, or `make bench`.
 
     --quick             a pass of a minute that shows that all works; its numbers mean nothing
-    --long              10 million records where memory is measured, and longer runs
+    --long              10 million records where memory is measured, and longer runs; hours
     --only NAME         a figure, a library, or both: --only latency --only structlog
     --rounds N          rounds of which the median is taken
     --json FILE         write the result there
