@@ -12,7 +12,7 @@ from . import Adapter, Measured, Metric, Scale
 
 TITLE: Final = "Start"
 NOTE: Final = (
-    "`import` is how much longer a process takes that imports what a program needs for logging "
+    "`import` is how much longer a process takes that imports what a program needs for a logger "
     "than one that imports nothing. `first record` is the time from the start of a process "
     "until its first record is in the file and `close` has returned, Python's own start included."
 )

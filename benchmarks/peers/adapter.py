@@ -60,7 +60,7 @@ class Adapter(Protocol):
 
     name: What the library is called in tables.
     plain: Whether it can be called outside an event loop.
-    modules: What a program imports in order to log.
+    modules: What a program has imported by the time that it has a logger.
     page: The documentation that the set-up follows.
     promises: What it promises. Where `awaited` is True, calls that are made on a loop
         (after `asetup`) return something to await; after `setup` they never do.

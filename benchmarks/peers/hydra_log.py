@@ -21,7 +21,8 @@ class HydraLog(Peer):
 
     name = "hydra"
     package = "hydra-log"
-    modules = ("hydra",)
+    # The package itself imports next to nothing until a name of it is asked for.
+    modules = ("hydra", "hydra.logger")
     page = "docs/tutorial.md"
     promises = Promises(structured=True, queued=True, awaited=True, acks=True)
 
