@@ -164,9 +164,8 @@ class Replaying(Repairing):
         found: list[set[bytes]] = []
         for copy, tiers in enumerate(copies):
             file = file_among(chain, tiers)
-            # The chunk knows how far the destination's own file reached when the first of its
-            # lines was held; where every copy is asked, the file had that line by then.
-            scan = None if copy or chain.plan.rule.spreads else chunk.scan
+            # What the chunk knows about positions is about the destination's own file.
+            scan = None if copy else chunk.scan
             found.append(set() if file is None else already_there(chunk, file, scan))
         return found
 

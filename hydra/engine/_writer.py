@@ -383,9 +383,9 @@ class Writer(Replaying):
         found = fates(job, self.chain.tiers)
         safe = [entry for index, entry in entries.items() if index in found]
         if any(entry.segment is not None for entry in safe):
-            # Behind the end of the file there must be no record that is not acknowledged.
-            open_ = job.delivery.left and job.delivery.had
-            self._journal.acknowledge(self.name, None if open_ else self._position(), safe)
+            # No position vouches for a file that has records which are not acknowledged.
+            position = None if self._partly else self._position()
+            self._journal.acknowledge(self.name, position, safe)
         for index, entry in entries.items():
             if index in found:
                 self.tell(entry, found[index])

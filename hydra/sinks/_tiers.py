@@ -94,7 +94,10 @@ def chain_of(
     """
     tiers, ours = _primaries(settings, system, threads_only=threads_only)
     primaries = len(tiers)
-    hint = partial(_reach, tuple(tiers))
+    # A file that is one copy of several may have a line when it comes to be held, so what
+    # it reaches to by then says nothing.
+    alone = settings.copies == 1
+    hint = partial(_reach, tuple(tiers)) if alone else _nowhere
     own = [ours] * primaries
     copies = [tuple(range(primaries))]
     labels = [settings.name]
@@ -203,6 +206,10 @@ def _primaries(
         return [_sink(settings.sink, settings.format)], False
     number = 2 if settings.type == "stderr" else _NUMBERS[settings.stream]
     return [_stream(number, settings.format, settings.color, settings.timeout, name, system)], True
+
+
+def _nowhere() -> Position | None:
+    return None
 
 
 def _reach(primaries: Sequence[Tier]) -> Position | None:
