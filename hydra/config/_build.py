@@ -272,12 +272,9 @@ class _Reader:
         for draft in drafts:
             if draft["type"] != "stderr" and draft.get("format") == "auto":
                 draft["format"] = default.FORMAT
-            quota = draft.get("quota")
-            if isinstance(quota, int) and "reserve" not in draft:
-                draft["reserve"] = quota // default.FALLBACK_RESERVE_SHARE
         made = [_made(FallbackSettings, draft) for draft in drafts]
         for index, fallback in enumerate(made):
-            if fallback.reserve > fallback.quota:
+            if fallback.reserve is not None and fallback.reserve > fallback.quota:
                 self._problem(
                     f"{path}[{index}].reserve",
                     f"must not exceed the quota ({fallback.quota} bytes)",

@@ -56,4 +56,3 @@ CONSOLE_FORMAT: Final = "auto"
 FALLBACK_QUOTA: Final = 64 * MIB
 FALLBACK_RESERVE_SHARE: Final = 4
 """One part in so many of a fallback's `quota` is its reserve when that is not given."""
-FALLBACK_RESERVE: Final = FALLBACK_QUOTA // FALLBACK_RESERVE_SHARE

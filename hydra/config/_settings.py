@@ -76,7 +76,7 @@ class FallbackSettings(Struct, frozen=True, kw_only=True):
     format: Format = default.FORMAT
     sink: object | None = None
     quota: int = default.FALLBACK_QUOTA
-    reserve: int = default.FALLBACK_RESERVE
+    reserve: int | None = None
 
     @property
     def holds(self) -> bool:

@@ -21,6 +21,7 @@ from fallbacks.strategy import Strategy
 from fallbacks.system import SYSTEM, System
 
 from ..config import FallbackSettings, HookSettings, state_directory
+from ..config._defaults import FALLBACK_RESERVE_SHARE
 from ..config._state import Probe
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
 from ..core.ids import guaranteed, identify, weigh
@@ -245,7 +246,11 @@ class _Places:
             guaranteed=guaranteed,
             system=run.system,
             quota=fallback.quota,
-            reserve=fallback.reserve,
+            reserve=(
+                fallback.quota // FALLBACK_RESERVE_SHARE
+                if fallback.reserve is None
+                else fallback.reserve
+            ),
             scan=hint,
         )
 

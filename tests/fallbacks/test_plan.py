@@ -303,6 +303,7 @@ def test_full_tier_is_left_and_not_blamed(answer: Outcome) -> None:
     """
     plan = plan_of("f", "h", "f", attempts=3, threshold=1)
     plan.tiers[0].breaker.failed(0.0)
+    plan.tiers[1].breaker.failed(-100.0)
     delivery = plan.begin(3)
     delivery.step(0.0)
     delivery.feed(answer, 0.0)

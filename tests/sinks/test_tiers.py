@@ -134,7 +134,7 @@ def test_fallback_file_has_its_own_path_and_quota():
         asked=asked,
     )
 
-    assert [("/y/held", 1 << 20, 1 << 18, ""), None] == [asked[0], asked[1][0]]
+    assert [("/y/held", 1 << 20, None, ""), None] == [asked[0], asked[1][0]]
 
 
 def test_console_gives_up_before_it_is_abandoned():
