@@ -149,7 +149,7 @@ class Hands:
                 if not held:
                     return False
                 self._helped = True
-                with _within(self.chain, tiers, seconds):
+                with _within(self.chain, tiers, seconds, rested=not final):
                     held = self._drain(
                         tiers, patient=False, replay=False, final=final, until=until, lent=True
                     )
@@ -269,6 +269,9 @@ class Hands:
         None is begun after *until*, but the first.
         """
         writer, chain = self.writer, self.chain
+        if final:
+            # Nobody comes back for what is dropped now: a tier that rests may be well again.
+            chain.hasten()
         while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
             if not chain.run(job.delivery, job.batch, self._pause, lent=lent):
                 return False
@@ -283,6 +286,8 @@ class Hands:
             return True
         if job.kind not in {JobKind.REPLAY, JobKind.REPAIR}:
             job.delivery.restrict(tiers or self.chain.sync_tiers, patient=tiers is None)
+        if final:
+            self.chain.hasten()
         if not self.chain.run(job.delivery, job.batch, self._pause):
             return False
         self.writer.finish(job, final=final)
@@ -337,14 +342,22 @@ class Hands:
 
 
 @contextmanager
-def _within(chain: Chain, tiers: tuple[int, ...], seconds: float) -> Iterator[None]:
-    """Have the consoles among *tiers* wait for room up to *seconds*; 0: not at all."""
-    streams = [tier for i in tiers if isinstance(tier := chain.tiers[i], StreamTier)]
-    timeouts = [tier.timeout for tier in streams]
-    for tier in streams:
-        tier.timeout = min(tier.timeout, seconds)
+def _within(
+    chain: Chain, tiers: tuple[int, ...], seconds: float, *, rested: bool
+) -> Iterator[None]:
+    """
+    Have the consoles among *tiers* wait for room up to *seconds*; 0: not at all.
+
+    Unless *rested*, a console that is to be asked while it rests is not waited for:
+    one that nobody reads must not cost each caller the time.
+    """
+    streams = {i: tier for i in tiers if isinstance(tier := chain.tiers[i], StreamTier)}
+    timeouts = {i: tier.timeout for i, tier in streams.items()}
+    for i, tier in streams.items():
+        resting = chain.plan.tiers[i].breaker.state is State.OPEN
+        tier.timeout = 0.0 if resting and not rested else min(tier.timeout, seconds)
     try:
         yield
     finally:
-        for tier, timeout in zip(streams, timeouts, strict=True):
-            tier.timeout = timeout
+        for i, tier in streams.items():
+            tier.timeout = timeouts[i]

@@ -260,6 +260,9 @@ class _Task:
         from fallbacks import aio
 
         writer, chain = self._service.writer, self._service.chain
+        if final:
+            # As in `Hands._drain`.
+            chain.hasten()
         while (job := writer.next_job(None, patient=patient, replay=not final)) is not None:
             if not await aio.run(chain, job.delivery, job.batch, calls=calls, pause=self._wait):
                 return False

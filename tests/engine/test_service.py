@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import hydra
+from fallbacks.breaker import State
 from fallbacks.testing.fake_clock import FakeClock
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem
 from hydra.config import load
@@ -105,6 +106,68 @@ def test_helper_does_not_drain_for_others_without_end(pumped, monkeypatch):
     service.help(seconds=0.0)
 
     assert 1 == len(added)
+
+
+def test_call_after_the_close_asks_a_file_that_rests(pumped):
+    """What is logged after the close goes to a file that is writable again, however long it rests."""
+    run, service = pumped
+    run.begin_close()
+    run.finish_close(0.0)
+    run.system.fail("open", 28, times=None)
+    for n in range(3):
+        send(run, n)
+    run.system.heal()
+    resting = service.chain.plan.tiers[0].breaker.state
+    send(run, 3)
+
+    assert State.OPEN is resting
+    assert {("info", "closed"): 3} == service.writer.balance().drops
+    assert [3] == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
+def test_close_asks_a_file_that_rests(pumped):
+    """The last drain of a close tries a file that failed a moment ago before it drops anything."""
+    run, service = pumped
+    run.system.fail("open", 28, times=None)
+    send(run, 0)
+    for _ in range(2):
+        service.help()
+    run.system.heal()
+    resting = service.chain.plan.tiers[0].breaker.state
+    run.begin_close()
+    run.finish_close(0.0)
+
+    assert State.OPEN is resting
+    assert {} == service.writer.balance().drops
+    assert [0] == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
+def test_call_after_the_close_does_not_wait_for_a_console_that_rests(monkeypatch):
+    """A console that takes nothing costs calls after the close its timeout until it rests."""
+    settings = load(
+        {
+            "app": "t",
+            "control_records": False,
+            "destinations": [{"name": "app", "type": "console"}],
+        }
+    )
+    run = build(settings, system=FaultyFilesystem(), clock=FakeClock(), threaded=False)
+    chain = run.services["app"].chain
+    run.begin_close()
+    run.finish_close(0.0)
+    real = chain.run
+    patience = []
+
+    def watched(*args, **options):
+        patience.append([tier.timeout for tier in chain.tiers])
+        return real(*args, **options)
+
+    monkeypatch.setattr(chain, "run", watched)
+    for n in range(4):
+        send(run, n)
+
+    assert [True, True, False, False] == [all(each) for each in patience]
+    assert [True, True, False, False] == [any(each) for each in patience]
 
 
 def test_without_threads_callers_write_themselves(monkeypatch, tmp_path):
