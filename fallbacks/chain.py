@@ -14,6 +14,7 @@ import math
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from .batch import Batch
 from .clock import SYSTEM_CLOCK, Clock
@@ -33,7 +34,10 @@ from .retry import Retry
 from .steps import Try, Wait
 from .strategy import Strategy, rule_of
 from .ticket import Ticket
-from .tier import Kind, SyncTier, Tier, is_async
+from .tier import Kind, RenderError, SyncTier, Tier, is_async
+
+# What a tier of the kinds in the box may raise without a system call that failed.
+_OWN: Final = (RenderError, MemoryError, RecursionError)
 
 
 class Chain:
@@ -159,9 +163,10 @@ class Chain:
             pause: Called with seconds to wait; may return early, with True when
                 somebody is waiting and the wait shall be cut short.
             lent: Whether this is a thread of the application's and the tiers are
-                ones that raise nothing themselves. What they do raise then, if it
-                is no Exception, came out of a signal handler and goes on: a Ctrl-C
-                must not end as the outcome of a write. The answer is not fed.
+                ones whose own errors are known, see `_out_of_a_handler`. Any other came out
+                of a signal handler and goes on: neither a Ctrl-C nor the handler's
+                TimeoutError must end as the outcome of a write. What the tier says
+                to have taken is fed, its failure is not.
 
         Returns:
             False when the ticket was stolen meanwhile: the caller must stop at
@@ -177,11 +182,13 @@ class Chain:
                 section = self.ticket.enter(now + step.seconds)
                 given = part(batch, step)
                 answer = attempt(tier, given)
-                raised = _beyond_exception(answer) if lent else None
+                raised = _out_of_a_handler(answer) if lent else None
                 if not self.ticket.leave(section):
                     self.late(step.tier, given, answer)
                     return False
                 if raised is not None:
+                    if isinstance(answer, Partial):
+                        self.answered(delivery, answer)
                     raise raised
                 self.answered(delivery, answer)
             elif isinstance(step, Wait):
@@ -285,9 +292,15 @@ def attempt(tier: Tier, batch: Batch) -> Outcome:
         return outcome_of_error(error)
 
 
-def _beyond_exception(answer: Outcome) -> BaseException | None:
-    error = getattr(answer, "error", None)
-    return error if isinstance(error, BaseException) and not isinstance(error, Exception) else None
+def _out_of_a_handler(answer: Outcome) -> BaseException | None:
+    """Return the error of a tier's *answer*, unless it is one of the tier's own."""
+    rest = answer.rest if isinstance(answer, Partial) else answer
+    error = None if isinstance(rest, Delivered) else rest.error
+    if not isinstance(error, BaseException) or isinstance(error, _OWN):
+        return None
+    # What the system reports has a number. A handler's TimeoutError, which the tier may
+    # have caught in the belief that it was such a report, has none.
+    return None if isinstance(error, OSError) and error.errno is not None else error
 
 
 def part(batch: Batch, step: Try) -> Batch:

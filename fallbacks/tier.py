@@ -28,6 +28,10 @@ class Kind(Enum):
     """Taken lines are kept for the one copy that missed them; other copies have them."""
 
 
+class RenderError(Exception):
+    """What the `render` of a tier raised, its `__cause__`: the tier itself has not failed."""
+
+
 @runtime_checkable
 class SyncTier(Protocol):
     """

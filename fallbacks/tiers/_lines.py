@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ..batch import Batch
 from ..outcomes import DELIVERED, Outcome, Partial, Retryable
+from ..tier import RenderError
 
 Render: TypeAlias = Callable[[bytes], bytes]
 """Turns one line into the bytes to be written for it."""
@@ -20,10 +21,18 @@ NEWLINE = b"\n"
 
 
 def render_lines(batch: Batch, render: Render | None) -> tuple[Sequence[bytes], bytes]:
-    """Return what stands for each line of *batch*, and all of it joined."""
+    """
+    Return what stands for each line of *batch*, and all of it joined.
+
+    Raises:
+        RenderError: If *render* raises an Exception.
+    """
     if render is None:
         return batch.lines, batch.data
-    pieces = list(map(render, batch.lines))
+    try:
+        pieces = list(map(render, batch.lines))
+    except Exception as error:
+        raise RenderError(f"{type(error).__name__}: {error}") from error
     return pieces, b"".join(pieces)
 
 

@@ -42,7 +42,7 @@ class FileTier:
         path: The file; made with its missing directories (0700). It is taken as
             absolute from now on. Links, FIFOs, devices and directories are refused.
         render: Makes the bytes to write out of a line; None writes it as it is.
-            What it raises leaves `write`.
+            What it raises leaves `write`, an Exception as a `RenderError`.
         mode: Permission bits of a new file, whatever the umask.
         name: Label in statistics and receipts.
         system: The system calls to use.

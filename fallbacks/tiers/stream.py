@@ -42,7 +42,7 @@ class StreamTier:
     Args:
         stream: "stdout", "stderr" or the number of a descriptor. It is not closed.
         render: Makes the bytes to write out of a line; None writes it as it is.
-            What it raises leaves `write`.
+            What it raises leaves `write`, an Exception as a `RenderError`.
         name: Label in statistics and receipts; None takes the stream's.
         timeout: Seconds that one `write` may wait for room, all together.
         system: The system calls to use.

@@ -4,6 +4,7 @@ A writer and whoever runs it: helpers, threads that cannot be had, tiers that ar
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -109,7 +110,7 @@ def test_helper_does_not_drain_for_others_without_end(pumped, monkeypatch):
 
 
 def test_call_after_the_close_asks_a_file_that_rests(pumped):
-    """What is logged after the close goes to a file that is writable again, however long it rests."""
+    """What is logged after the close goes to a file that is writable again, however it rests."""
     run, service = pumped
     run.begin_close()
     run.finish_close(0.0)
@@ -168,6 +169,31 @@ def test_call_after_the_close_does_not_wait_for_a_console_that_rests(monkeypatch
 
     assert [True, True, False, False] == [all(each) for each in patience]
     assert [True, True, False, False] == [any(each) for each in patience]
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ValueError("no"), KeyboardInterrupt()])
+def test_exception_of_a_handler_in_the_callers_own_write(pumped, monkeypatch, error):
+    """It reaches the application, whatever it is, and costs no record."""
+    run, service = pumped
+    run.begin_close()
+    run.finish_close(0.0)
+
+    def handle(*_):
+        raise error
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(run.system, "write", lambda *_: signal.raise_signal(signal.SIGUSR1))
+            with pytest.raises(type(error)) as raised:
+                send(run, 0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    send(run, 1)
+
+    assert error is raised.value
+    assert not service.chain.ticket.held
+    assert [0, 1] == numbers(records(run.system.read("/logs/app.log").splitlines()))
 
 
 def test_without_threads_callers_write_themselves(monkeypatch, tmp_path):

@@ -15,6 +15,7 @@ from fallbacks.chain import attempt, call_on_thread, part
 from fallbacks.outcomes import DELIVERED, Outcome
 from fallbacks.steps import Settled, Try
 from fallbacks.testing import FakeClock, FaultyAsyncTier, FaultyTier
+from fallbacks.tier import RenderError
 
 pytestmark = pytest.mark.unit
 
@@ -500,20 +501,55 @@ def test_late_answer_is_told_with_what_was_given(clock: FakeClock) -> None:
     assert [] == chain.unabsorbed
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit(2)])
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), SystemExit(2), ValueError("late"), TimeoutError(), OSError("made up")],
+)
+@pytest.mark.parametrize("caught", [False, True])
 def test_exception_of_a_handler_leaves_a_lent_thread(
-    error: BaseException | type[BaseException], clock: FakeClock
+    error: BaseException, caught: bool, clock: FakeClock
 ) -> None:
     """
-    On a thread of the application's, a Ctrl-C that lands in a write of ours goes on.
+    On a thread of the application's, what a handler raises in a write of ours goes on.
     """
-    chain = Chain([FaultyTier([error]), FaultyTier()], clock=clock)
+    chain = Chain([FaultyTier([Retryable(error) if caught else error]), FaultyTier()], clock=clock)
     chain.ticket.acquire()
     delivery = chain.plan.begin(3)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    with pytest.raises(type(error)) as raised:
         chain.run(delivery, Batch(LINES), clock.advance, lent=True)
 
+    assert error is raised.value
     assert (0, []) == (delivery.trying, delivery.settled)
+
+
+def test_lines_written_before_the_exception_of_a_handler_are_settled(clock: FakeClock) -> None:
+    """
+    What a tier took before a handler raised in the middle of its write is not sent again.
+    """
+    chain = Chain([FaultyTier([Partial([0], Retryable(TimeoutError()))])], clock=clock)
+    chain.ticket.acquire()
+    delivery = chain.plan.begin(3)
+    with pytest.raises(TimeoutError):
+        chain.run(delivery, Batch(LINES), clock.advance, lent=True)
+
+    assert [Settled(0, [0], suspect=False)] == delivery.settled
+    assert [1, 2] == list(delivery.left)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "full"), TimeoutError(110, "timed out"), MemoryError(), RenderError("no")]
+)
+def test_errors_of_the_tier_itself_stay_outcomes(error: Exception, clock: FakeClock) -> None:
+    """
+    Also on a thread of the application's, what a tier of ours fails with is an outcome.
+    """
+    second = FaultyTier()
+    chain = Chain([FaultyTier([error] * 9), second], clock=clock)
+    chain.ticket.acquire()
+    done = chain.run(chain.plan.begin(3), Batch(LINES), clock.advance, lent=True)
+
+    assert done
+    assert LINES == second.taken
 
 
 def test_doubt_about_a_batch_reaches_the_tier() -> None:

@@ -14,7 +14,7 @@ import pytest
 from fallbacks.batch import Batch
 from fallbacks.outcomes import DELIVERED, Partial, Retryable
 from fallbacks.system import SYSTEM, PosixSystem
-from fallbacks.tier import AsyncTier, Kind, SyncTier
+from fallbacks.tier import AsyncTier, Kind, RenderError, SyncTier
 from fallbacks.tiers import AsyncFileTier, FileTier
 
 pytestmark = pytest.mark.integration
@@ -120,6 +120,21 @@ def test_rendered_lines_are_written(appender, log):
     tier.write("one", "two")
 
     assert b"ONE\nTWO\n" == log.read_bytes()
+
+
+def test_errors_of_a_renderer_are_told_from_the_tier_s(appender, log):
+    """
+    What a renderer raises leaves the tier under a name of its own; nothing is written.
+    """
+
+    def broken(line):
+        raise TimeoutError
+
+    with pytest.raises(RenderError) as raised:
+        appender(log, render=broken).write("one")
+
+    assert isinstance(raised.value.__cause__, TimeoutError)
+    assert not log.exists()
 
 
 def test_rendered_end_without_a_newline_is_ended(appender, log):
