@@ -9,8 +9,9 @@ Rule 2: held lines go back to the primaries only, in order, a chunk at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from .batch import Batch
 from .tier import Kind
@@ -24,8 +25,7 @@ REPLAY_LINES: Final = 1_000
 REPLAY_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """What became of lines: every one is delivered, held, rejected or left."""
 
     delivered: int = 0

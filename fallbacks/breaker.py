@@ -9,7 +9,6 @@ the documentation is drawn from that table.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -53,7 +52,6 @@ MOVES: Final[dict[tuple[State, Event], State]] = {
 }
 
 
-@dataclass(slots=True)
 class Breaker:
     """
     Keep a failing tier from being tried with every batch. Not thread-safe.
@@ -67,21 +65,22 @@ class Breaker:
         ValueError: If *threshold* is below 1 or a duration is negative.
     """
 
-    threshold: int = 2
-    rest: float = 1.0
-    longest: float = 30.0
-    state: State = field(default=State.CLOSED, init=False)
-    opened: int = field(default=0, init=False)
-    """How often it has opened so far."""
-    _streak: int = field(default=0, init=False)
-    _until: float = field(default=0.0, init=False)
-    _pause: float = field(default=0.0, init=False)
+    __slots__ = ("_pause", "_streak", "_until", "longest", "opened", "rest", "state", "threshold")
 
-    def __post_init__(self) -> None:
-        if self.threshold < 1:
-            raise ValueError(f"threshold must be at least 1, not {self.threshold}")
-        if self.rest < 0 or self.longest < 0:
-            raise ValueError(f"rests must not be negative: {self.rest}, {self.longest}")
+    def __init__(self, threshold: int = 2, rest: float = 1.0, longest: float = 30.0) -> None:
+        if threshold < 1:
+            raise ValueError(f"threshold must be at least 1, not {threshold}")
+        if rest < 0 or longest < 0:
+            raise ValueError(f"rests must not be negative: {rest}, {longest}")
+        self.threshold = threshold
+        self.rest = rest
+        self.longest = longest
+        self.state = State.CLOSED
+        self.opened = 0
+        """How often it has opened so far."""
+        self._streak = 0
+        self._until = 0.0
+        self._pause = 0.0
 
     def allows(self, now: float) -> bool:
         """Return whether an attempt may start at *now*; True for an open one means: as a probe."""

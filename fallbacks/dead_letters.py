@@ -17,8 +17,9 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ._ownership import Refusal, take_over
 from .clock import SYSTEM_CLOCK, Clock
@@ -37,8 +38,7 @@ _ATTEMPTS: Final = 8
 _LONGEST_REASON: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(Struct, frozen=True):
     """
     A line that was refused for good.
 
@@ -61,8 +61,7 @@ class Letter:
     destination: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """
     What a file of dead letters says: each line once, the oldest first.
 

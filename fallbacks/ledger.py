@@ -14,9 +14,10 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
+
+from msgspec import Struct
 
 from .clock import Clock
 
@@ -25,8 +26,7 @@ from .clock import Clock
 _RANGES: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """*count* numbers out of first..last of one stream were dropped, for one reason."""
 
     stream: str
@@ -37,8 +37,7 @@ class Range:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """
     The drops since the last report: *count* lines between *since* and *until*.
 
@@ -51,8 +50,7 @@ class Report:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True):
     """
     A reading of one destination's ledger.
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Retryable:
+
+class Retryable(Struct, frozen=True):
     """
     Nothing was taken, and the same lines may succeed later.
 
@@ -29,8 +29,7 @@ class Retryable:
     after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Full(Retryable):
+class Full(Retryable, frozen=True):
     """
     Nothing was taken for want of room: the tier works, and its space is used up.
 
@@ -39,8 +38,7 @@ class Full(Retryable):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Permanent:
+class Permanent(Struct, frozen=True):
     """
     Nothing was taken, and these lines will never be: trying again is useless.
 
@@ -51,15 +49,13 @@ class Permanent:
     error: BaseException | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """Nobody can say how many lines were taken: a deadline passed, an answer got lost."""
 
     error: BaseException | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """
     The first *prefix* lines were taken; None means all of them.
 
@@ -69,8 +65,7 @@ class Delivered:
     prefix: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(Struct, frozen=True):
     """
     Exactly the lines at *indices* were taken; *rest* tells what holds for the others.
 

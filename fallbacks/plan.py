@@ -10,7 +10,6 @@ to a row of `moves.MOVES`; the pictures in the documentation are drawn from both
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from .breaker import Breaker
@@ -25,7 +24,6 @@ from .tier import Kind
 PROBE_EVERY: Final = 8
 
 
-@dataclass(slots=True)
 class Health:
     """
     What the plan remembers about one tier.
@@ -38,16 +36,22 @@ class Health:
             store, of the copy it serves. None: it stands for no copy.
     """
 
-    kind: Kind
-    seconds: float
-    breaker: Breaker = field(default_factory=Breaker)
-    copy: int | None = None
-    busy: bool = False
-    """An abandoned call has not returned yet; the tier takes nothing until it has."""
-    score: Score = field(init=False)
+    __slots__ = ("breaker", "busy", "copy", "kind", "score", "seconds")
 
-    def __post_init__(self) -> None:
-        self.score = Score(self.seconds)
+    def __init__(
+        self,
+        kind: Kind,
+        seconds: float,
+        breaker: Breaker | None = None,
+        copy: int | None = None,
+    ) -> None:
+        self.kind = kind
+        self.seconds = seconds
+        self.breaker = breaker or Breaker()
+        self.copy = copy
+        self.busy = False
+        """An abandoned call has not returned yet; the tier takes nothing until it has."""
+        self.score = Score(seconds)
 
 
 _LEGS: Final[dict[Leg, Callable[[Health], bool]]] = {
@@ -61,7 +65,6 @@ _LEGS: Final[dict[Leg, Callable[[Health], bool]]] = {
 }
 
 
-@dataclass(slots=True)
 class Plan:
     """
     The memory of one chain between batches. Not thread-safe: the ticket holder's.
@@ -75,10 +78,15 @@ class Plan:
         retry: Attempts and back-off.
     """
 
-    tiers: list[Health]
-    rule: Rule = field(default_factory=Rule)
-    retry: Retry = field(default_factory=Retry)
-    _ranked: int = field(default=0, init=False)
+    __slots__ = ("_ranked", "retry", "rule", "tiers")
+
+    def __init__(
+        self, tiers: list[Health], rule: Rule | None = None, retry: Retry | None = None
+    ) -> None:
+        self.tiers = tiers
+        self.rule = rule or Rule()
+        self.retry = retry or Retry()
+        self._ranked = 0
 
     @property
     def copies(self) -> int:

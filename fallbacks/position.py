@@ -4,11 +4,10 @@ A place in a destination's file: how far it is known to be written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """
     A place in one file: nothing that its writer wrote later stands before it.
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 def _uniform() -> float:
@@ -14,8 +15,7 @@ def _uniform() -> float:
     return int.from_bytes(os.urandom(6), "big") / (1 << 48)
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """
     The patience of a plan.
 

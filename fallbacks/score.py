@@ -7,16 +7,16 @@ Rule: no clock and no luck in here. The same attempts make the same score.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 # The weight of the newest attempt. Three of them make seven eighths of the score, so
 # tiers that change places are seen to within a few batches.
 _WEIGHT: Final = 0.5
 
 
-@dataclass(slots=True)
-class Score:
+class Score(Struct):
     """
     Averages of latency and failures in which old attempts fade. Lower is better.
 

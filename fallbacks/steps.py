@@ -5,12 +5,12 @@ Steps: what a delivery asks its driver to do, and what it tells in the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Try:
+
+class Try(Struct, frozen=True):
     """Write the lines at *indices* to the tier, within *seconds*; then `feed` the answer."""
 
     tier: int
@@ -19,25 +19,21 @@ class Try:
     duplicate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Hold(Try):
+class Hold(Try, frozen=True):
     """As `Try`, on a holding tier: lines it takes are kept for replay."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Let *seconds* pass, then ask again; asking early is harmless."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """Every line is settled or rejected."""
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """No tier will take the lines that are left, and waiting was not allowed."""
 
 
@@ -46,8 +42,7 @@ DONE: Final = Done()
 GIVE_UP: Final = GiveUp()
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """Which lines a tier took; `suspect` when an earlier tier may have them too."""
 
     tier: int
@@ -55,8 +50,7 @@ class Settled:
     suspect: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """A line that *tier* will never take, on behalf of the destination, and why."""
 
     tier: int

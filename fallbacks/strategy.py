@@ -10,9 +10,10 @@ last resort: lines there have left the chain, and nobody will look for them ther
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 
 class Strategy(Enum):
@@ -56,8 +57,7 @@ ROUTES: Final[dict[Strategy, tuple[Leg, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A strategy, and with how many copies a line is safe."""
 
     strategy: Strategy = Strategy.FAILOVER

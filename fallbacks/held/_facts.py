@@ -5,13 +5,13 @@ What a held store hands out: chunks of lines, and numbers about itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..position import Position
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """
     Lines to be replayed, oldest first; pass it to `acknowledge` when they are delivered.
 
@@ -27,8 +27,7 @@ class Chunk:
     run: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeldStatistics:
+class HeldStatistics(Struct, frozen=True):
     """The store at one moment."""
 
     segments: int

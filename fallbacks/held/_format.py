@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from typing import Final
+
+from msgspec import Struct, structs
 
 from ..position import Position
 
@@ -27,8 +28,7 @@ IMPORTED: Final = "adopted"
 """Stands in a file name in the number's place when the lines come from elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """Whose the lines of a segment are; *version* 0 when it does not say."""
 
     app: str
@@ -38,8 +38,7 @@ class Header:
     version: int = VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line and its place in the file; empty when it is torn or too long."""
 
     data: bytes
@@ -56,7 +55,7 @@ def encode_header(header: Header, uid: int) -> bytes:
         "uid": uid,
         "destination": header.destination,
         "run": header.run,
-        "scan": None if header.scan is None else asdict(header.scan),
+        "scan": None if header.scan is None else structs.asdict(header.scan),
     }
     return json.dumps(facts, separators=(",", ":")).encode() + b"\n"
 

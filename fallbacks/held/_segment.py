@@ -5,7 +5,8 @@ A held segment: one file of lines, locked by this process.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from ..files import write_all
 from ..position import Position
@@ -13,8 +14,7 @@ from ..system import System
 from ._format import Line, encode_ack, split_lines
 
 
-@dataclass(slots=True, eq=False)
-class Segment:
+class Segment(Struct, eq=False):
     """
     A file with its lines, and how far they are offered and acknowledged, in bytes.
 
@@ -33,7 +33,7 @@ class Segment:
     left: int = 0
     weight: int = 0
     torn_tail: bool = False
-    first: bytes = field(default=b"", repr=False)
+    first: bytes = b""
     """The first unacknowledged line when the file was taken over."""
 
     def append(self, data: bytes) -> tuple[int, OSError | None]:

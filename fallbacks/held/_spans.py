@@ -8,9 +8,10 @@ middle finds the change made, or not made.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from ._segment import Segment
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _first = attrgetter("first")
 
 
-@dataclass(slots=True, eq=False)
-class _Span:
+class _Span(Struct, eq=False):
     """The numbers *first* to *last*, all of them in one segment."""
 
     first: int

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from ..position import Position
 from ..system import System
@@ -34,8 +35,7 @@ Acks: TypeAlias = dict[str, dict[bytes, list[Span]]]
 """The acknowledged numbers by destination and stream."""
 
 
-@dataclass(slots=True)
-class Contents:
+class Contents(Struct):
     """What segments of one run say, put together frame by frame."""
 
     records: dict[bytes, tuple[tuple[str, ...], bytes]] = field(default_factory=dict)

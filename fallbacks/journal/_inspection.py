@@ -5,8 +5,9 @@ Inspection: look at the journal's directory without taking anything over.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from stat import S_ISREG
+
+from msgspec import Struct
 
 from .._ownership import READ_ONLY
 from ..system import SYSTEM, FileFacts, System
@@ -15,8 +16,7 @@ from ._names import SegmentName, parse_name
 from .frames import Header
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentFacts:
+class SegmentFacts(Struct, frozen=True):
     """One segment as `inspect` sees it."""
 
     path: str
@@ -33,8 +33,7 @@ class SegmentFacts:
     """The format's version; 0 when the header cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     path: str
     name: SegmentName
     file: FileFacts

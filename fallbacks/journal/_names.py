@@ -5,8 +5,9 @@ Names of segment files: `<app>.<boot>.<pid>.<start>.<run>.<k>.j`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 SUFFIX: Final = ".j"
 BAD: Final = ".bad"
@@ -15,8 +16,7 @@ BAD: Final = ".bad"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentName:
+class SegmentName(Struct, frozen=True):
     """What the name of a segment file says; *app* is there in the form of `safe_name`."""
 
     app: str

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from itertools import repeat
 from typing import Final, TypeAlias
 from zlib import crc32
+
+from msgspec import Struct
 
 from ..position import Position
 
@@ -45,8 +46,7 @@ class FrameKind(Enum):
     ACKNOWLEDGEMENT = b"A"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A frame that was read whole; *start* and *end* are its place in the file."""
 
     kind: FrameKind
@@ -55,8 +55,7 @@ class Frame:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """The numbers *first* to *last* of the stream *stream* (`<run>.<stream>`)."""
 
     stream: bytes
@@ -64,8 +63,7 @@ class Range:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Acknowledgement(Struct, frozen=True):
     """The records in *ranges* are at *destination*, whose file reached *position*."""
 
     destination: str
@@ -73,8 +71,7 @@ class Acknowledgement:
     ranges: tuple[Range, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """Who made a segment. *version* above `VERSION` means: hands off."""
 
     app: str

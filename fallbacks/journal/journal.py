@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from ..files import unlink_if_there
 from ..position import Position
@@ -41,8 +42,7 @@ SEGMENT_BYTES: Final = 1024 * 1024
 _MOVABLE_SHARE: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class JournalStatistics:
+class JournalStatistics(Struct, frozen=True):
     """The journal at one moment, derived from what it holds."""
 
     segments: int

@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .._ownership import Refusal, remove_unfinished, take_over
 from ..files import is_private, unlink_if_there, write_all
@@ -29,8 +30,7 @@ from .frames import VERSION, encode_ack
 __all__ = ["Recovered", "Refusals", "SegmentFacts", "adopt", "inspect"]
 
 
-@dataclass(slots=True)
-class Refusals:
+class Refusals(Struct):
     """What an adoption left alone, and why."""
 
     foreign: int = 0
@@ -49,15 +49,13 @@ class Refusals:
         self.unreadable += refusal is Refusal.UNREADABLE
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(Struct, frozen=True):
     path: str
     fd: int
     damaged: bool
 
 
-@dataclass(slots=True)
-class Recovered:
+class Recovered(Struct):
     """
     The segments of one dead run, locked until `finish` or `release`.
 

@@ -11,9 +11,10 @@ Rule 3: a frame that may be torn is not taken: the append raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct, field
 
 from .._ownership import make_owned
 from ..files import write_all
@@ -40,8 +41,7 @@ class Entry(Protocol):
         """The line; None when it is only in the journal any more."""
 
 
-@dataclass(slots=True, eq=False)
-class Segment:
+class Segment(Struct, eq=False):
     """
     One segment file with its unsettled entries.
 

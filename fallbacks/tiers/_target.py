@@ -12,8 +12,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..files import ends_torn, open_append
 from ..outcomes import Outcome
@@ -24,8 +25,7 @@ from ._lines import NEWLINE, is_torn, judge
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """
     What a look at the open file and at its path has shown.
 

@@ -11,8 +11,9 @@ Logging calls raise none of these: a record that cannot be kept is counted, not 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _VALUE_LIMIT: Final = 120
 # Settings are shown back to whoever wrote them, often in a deployment log, so a
@@ -37,8 +38,7 @@ class HydraWarning(RuntimeWarning):
     """Something works, but with a guarantee less than it should have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """
     One thing that is wrong with a configuration.
 

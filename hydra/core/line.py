@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, cast
 
 import msgspec
+from msgspec import Struct, field
 
 from ._fit import Encode, fit, shrink_exception
 from .timestamps import MILLISECOND, SECOND, THREE_DIGITS, second_text
@@ -86,8 +86,7 @@ def logger_of(body: bytes) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fragment:
+class Fragment(Struct, frozen=True, eq=False):
     """
     Fields that were redacted and encoded once, to be joined to many lines.
 

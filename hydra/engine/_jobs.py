@@ -10,9 +10,10 @@ lines may pass: neither side starves the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from fallbacks.batch import Batch
 from fallbacks.tier import Kind
@@ -45,8 +46,7 @@ class JobKind(Enum):
     REPAIR = "repair"
 
 
-@dataclass(slots=True)
-class Job:
+class Job(Struct):
     """
     A batch on its way, and what has to be told when it has arrived.
 
@@ -71,8 +71,7 @@ class Job:
         return len(self.batch) if self.kind is JobKind.LIVE else 0
 
 
-@dataclass(slots=True)
-class Sorted:
+class Sorted(Struct):
     """The items of a FIFO by what they are: lines in order, entries by position, barriers."""
 
     lines: list[bytes] = field(default_factory=list)

@@ -10,10 +10,11 @@ own is made only for what somebody may want to ask about.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from ..queue import Entry, Fate, State
 from ._waiting import gave_way, wait, wait_async
@@ -46,8 +47,7 @@ class Durability(Enum):
     """A tier of the destination acknowledged it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """
     What became of a record: one `Fate` per destination, in the order of the route.
 
@@ -76,10 +76,8 @@ class Settlement:
         }
 
 
-class _Nowhere(Settlement):
+class _Nowhere(Settlement, frozen=True):
     """The settlement of a record that no destination was given."""
-
-    __slots__ = ()
 
     @property
     def delivered(self) -> bool:

@@ -5,11 +5,11 @@ Events: what the functions of `hooks` are given.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class PressureEvent:
+class PressureEvent(Struct, frozen=True):
     """
     The queue of *destination* passed its high-water mark, or fell below its low-water mark.
 
@@ -24,8 +24,7 @@ class PressureEvent:
     blocked_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class DropEvent:
+class DropEvent(Struct, frozen=True):
     """
     Records for *destination* were dropped since the last such event.
 
@@ -37,8 +36,7 @@ class DropEvent:
     drops: Mapping[tuple[str, str], int]
 
 
-@dataclass(frozen=True, slots=True)
-class FailoverEvent:
+class FailoverEvent(Struct, frozen=True):
     """
     The tier *to_tier* took records of *destination*, since *from_tier* did not.
 
@@ -51,8 +49,7 @@ class FailoverEvent:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryEvent:
+class RecoveryEvent(Struct, frozen=True):
     """
     The destination itself takes records again, by *tier*, *seconds* after the failover.
 

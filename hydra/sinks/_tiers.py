@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
+
+from msgspec import Struct
 
 from fallbacks.batch import Batch
 from fallbacks.held import HeldStore
@@ -58,8 +59,7 @@ class MakeStore(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Chained:
+class Chained(Struct, frozen=True):
     """
     The tiers of a chain, and what the engine has to know about them.
 

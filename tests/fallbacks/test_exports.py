@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import time
 from importlib import import_module
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_package_imports_neither_hydra_nor_anything_costly() -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-c", script],
         cwd=root,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": f"{root}:{sysconfig.get_path('platlib')}", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=30,

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fallbacks.held import HeldStore
 from fallbacks.held._format import Line, decode_ack, decode_header, number_in_name, split_lines

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import threading
 from pathlib import Path
@@ -248,6 +249,7 @@ def test_importing_the_tiers_loads_no_machinery():
         text=True,
         check=True,
         cwd=Path(__file__).parents[3],
+        env={**os.environ, "PYTHONPATH": sysconfig.get_path("platlib")},
     )
 
     assert "[]\n" == done.stdout
