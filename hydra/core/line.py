@@ -37,7 +37,7 @@ RESERVED: Final = frozenset(
 )
 
 # Longer strings go the careful way, so that nothing large is encoded only to be cut.
-LONG: Final = 4_096
+LONG: Final = MAX_BYTES
 # Values of these types, short strings and integers of 64 bits are encoded as they are.
 SCALARS: Final = frozenset({float, bool, type(None)})
 _KNOWN_KEYS: Final = 4_096

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._way import way_of
+from ._route import make_route
 
 if TYPE_CHECKING:
+    from ._route import Route
     from ._scope import Lease, Scope
-    from ._way import Way
 
 
 class Routes:
     """
-    A way per level, filled as levels are used; None where nobody wants a level.
+    A route per level, filled as levels are used; None where nobody wants a level.
 
     Args:
         name: The loggers' name.
@@ -23,21 +23,21 @@ class Routes:
         lease: Kept for as long as these routes are, see `Lease`.
     """
 
-    __slots__ = ("__weakref__", "lease", "name", "scope", "ways")
+    __slots__ = ("__weakref__", "by_level", "lease", "name", "scope")
 
     def __init__(self, name: str, scope: Scope, lease: Lease | None = None) -> None:
         self.name = name
         self.scope = scope
         self.lease = lease
-        self.ways: dict[int, Way | None] = {}
+        self.by_level: dict[int, Route | None] = {}
 
-    def resolve(self, level: int) -> Way | None:
+    def resolve(self, level: int) -> Route | None:
         """Ask the run in force where records of *level* go, and remember it."""
         run = self.scope.current()
         stream = run.route(self.name, level)
-        way = None if stream is None else way_of(stream, level, self.name)
-        self.ways[level] = way
+        route = None if stream is None else make_route(stream, level, self.name)
+        self.by_level[level] = route
         if run is not self.scope.run:
             # The configuration changed in between; what was just remembered is stale.
-            self.ways.pop(level, None)
-        return way
+            self.by_level.pop(level, None)
+        return route

@@ -161,7 +161,7 @@ class Scope:
     def _forget_routes(self) -> None:
         for routes in (*self._routes.values(), *(found() for found in [*self._leased.values()])):
             if routes is not None:
-                routes.ways = {}
+                routes.by_level = {}
 
     # -- draining
 

@@ -2,7 +2,7 @@
 A stream: the numbered lines of one set of destinations and one lane.
 
 Rule 1: taking a number and appending the line is one step, here and where a plain
-record is sent (see `_way`). A `for` loop fetches from `itertools.count` without giving
+record is sent (see `_route`). A `for` loop fetches from `itertools.count` without giving
 signals or other threads a chance to run, and none of the bytecodes from there to the
 end of `append` does either. So the order of numbers is the order in the queue, and an
 interrupted call leaves no gap. One thing in between does look for signals, the
@@ -88,6 +88,9 @@ class Stream:
         """
         if not self.home[0]:
             return self.run.resend(body, level, tracked)
+        queue = self.queue
+        if queue is not None and not tracked and len(queue.entries) < queue.limit:
+            return self._put(queue, body, level)
         # Decided before there is a number: from there on no loop with a condition may
         # stand in this function. CPython 3.12 and 3.13 leave the jumps of such a loop
         # out of the table of the `try`, and what a signal raises there escapes it.
@@ -127,6 +130,28 @@ class Stream:
         if parked:
             return ParkedReceipt(entry, self.writers, parked)
         return OwnReceipt(entry, self.writers)
+
+    def _put(self, queue: Fifo, body: bytes, level: int) -> Receipt:
+        """Queue *body* at the only destination, which has room and may not be asked about it."""
+        padding = (None,) * queue.padding(len(body) + _ID_BYTES)
+        number, line = 0, b""
+        try:
+            for number in self.numbers:
+                line = b'%b%b%d"}\n' % (body, self.prefix, number)
+                queue.entries.extend((line, *padding))
+                break
+        except MemoryError:
+            self._finish(self._lost(number, level))
+            return DROPPED
+        except BaseException:
+            if number and not line:
+                line = UNDISTURBED % (body, self.prefix, number)
+                queue.entries.extend((line, *padding))
+            raise
+        finally:
+            if queue.idle:
+                queue.ring()
+        return QUEUED
 
     @staticmethod
     def full(writer: Writer, level: int = CRITICAL) -> bool:

@@ -89,50 +89,50 @@ class Calls:
     def trace(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level trace: finer than debug; for following a single step. See `Logger.log`."""
         try:
-            way = self._routes.ways[TRACE]
+            route = self._routes.by_level[TRACE]
         except KeyError:
-            way = self._routes.resolve(TRACE)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(TRACE)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     def debug(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level debug: for whoever works on the code. See `Logger.log`."""
         try:
-            way = self._routes.ways[DEBUG]
+            route = self._routes.by_level[DEBUG]
         except KeyError:
-            way = self._routes.resolve(DEBUG)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(DEBUG)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     def info(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level info: something happened that is worth knowing. See `Logger.log`."""
         try:
-            way = self._routes.ways[INFO]
+            route = self._routes.by_level[INFO]
         except KeyError:
-            way = self._routes.resolve(INFO)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(INFO)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     def warning(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level warning: something is odd, and nothing has failed yet. See `Logger.log`."""
         try:
-            way = self._routes.ways[WARNING]
+            route = self._routes.by_level[WARNING]
         except KeyError:
-            way = self._routes.resolve(WARNING)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(WARNING)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     def error(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level error: something failed; it is in the kernel on return. See `Logger.log`."""
         try:
-            way = self._routes.ways[ERROR]
+            route = self._routes.by_level[ERROR]
         except KeyError:
-            way = self._routes.resolve(ERROR)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(ERROR)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     def critical(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level critical: the service cannot go on; waits for the disk. See `Logger.log`."""
         try:
-            way = self._routes.ways[CRITICAL]
+            route = self._routes.by_level[CRITICAL]
         except KeyError:
-            way = self._routes.resolve(CRITICAL)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(CRITICAL)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     warn = warning
     fatal = critical
@@ -164,11 +164,11 @@ class Calls:
         """
         number = level if type(level) is int else level_number(level)
         try:
-            way = self._routes.ways[number]
+            route = self._routes.by_level[number]
         except KeyError:
             number = level_number(number)
-            way = self._routes.resolve(number)
-        return FILTERED if way is None else way(self, message, args, fields)
+            route = self._routes.resolve(number)
+        return FILTERED if route is None else route(self, message, args, fields)
 
     def is_enabled_for(self, level: int | str) -> bool:
         """
@@ -178,11 +178,11 @@ class Calls:
             ValueError: If *level* is no level.
         """
         number = parse_level(level)
-        ways = self._routes.ways
+        ways = self._routes.by_level
         found = ways[number] if number in ways else self._routes.resolve(number)
         return found is not None
 
-    # -- what is not plain (see `way_of`)
+    # -- what is not plain (see `make_route`)
 
     def _bind_to(self, encoder: LineEncoder) -> Fragment:
         """Have the logger's own fields encoded, and keep what comes out."""

@@ -46,7 +46,7 @@ def test_line_cannot_be_made(log, way):
     stream = ENGINE.run.route("shop", 40 if way == "error" else 20)
     stream.prefix = Exhausted(3, stream.prefix)
     # The way of a plain record keeps the prefix that it was made with.
-    log._routes.ways.clear()
+    log._routes.by_level.clear()
     answers = [method("lost") for _ in range(3)]
     method("after")
     stats = closed()

@@ -1,5 +1,5 @@
 """
-The way of a plain record: the same line as the careful functions make, and nothing hidden.
+The route of a plain record: the same line as the careful functions make, and nothing hidden.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hydra
 from hydra.core.context import current
 from hydra.core.levels import level_tag
 from hydra.core.line import LONG, LineEncoder, logger_tag
-from hydra.engine import _way
+from hydra.engine import _route
 from tests.contract.kit import Sink, configure, quiet
 
 TEXT = st.text(max_size=12) | st.sampled_from(
@@ -100,7 +100,7 @@ def test_exception_of_a_signal_handler_goes_on(sink, monkeypatch):
         raise _Gone
 
     before = signal.signal(signal.SIGUSR1, handle)
-    monkeypatch.setattr(_way, "encode", lambda value: signal.raise_signal(signal.SIGUSR1))
+    monkeypatch.setattr(_route, "encode", lambda value: signal.raise_signal(signal.SIGUSR1))
     try:
         with pytest.raises(_Gone):
             hydra.get_logger("shop").info("m", a=1)

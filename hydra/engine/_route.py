@@ -1,7 +1,7 @@
 """
-A way: what happens to the records of one logger name at one level, in one function.
+A route: what happens to the records of one logger name at one level, in one function.
 
-Rule 1: a way is made once for a route and called for each record. What stays the same
+Rule 1: a route is made once and called for each record. What stays the same
 between two records stands in its cells; merging, encoding, numbering and queueing are
 written out in it, since every function called in between costs a tenth of a record.
 Rule 2: what is not plain (odd values, unusual names, control keywords, a full queue,
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from ._receipts import Receipt
     from ._stream import Stream
 
-    Way: TypeAlias = Callable[["Log", object, tuple[object, ...], dict[str, object]], Receipt]
+    Route: TypeAlias = Callable[["Log", object, tuple[object, ...], dict[str, object]], Receipt]
 
 
 class Log(Protocol):
-    """What a way has to know of the logger that was called."""
+    """What a route has to know of the logger that was called."""
 
     _bound: tuple[LineEncoder | None, Fragment]
     """The encoder that has encoded the logger's own fields, and what it made of them."""
@@ -58,8 +58,8 @@ class Log(Protocol):
         """Send a record that may need anything; what is not plain goes there."""
 
 
-def way_of(stream: Stream, level: int, name: str) -> Way:
-    """Return the way to *stream* of records at *level* of the loggers called *name*."""
+def make_route(stream: Stream, level: int, name: str) -> Route:
+    """Return the route to *stream* for records at *level* of the loggers called *name*."""
     run = stream.run
     if run.settings.processors or run.settings.callsite:
         return lambda log, message, args, fields: log._emit(
@@ -77,7 +77,7 @@ def way_of(stream: Stream, level: int, name: str) -> Way:
     if stream.queue is None or level >= ERROR:
         room = -1
 
-    def way(
+    def route(
         log: Log, message: object, args: tuple[object, ...], fields: dict[str, object]
     ) -> Receipt:
         if args:
@@ -163,7 +163,7 @@ def way_of(stream: Stream, level: int, name: str) -> Way:
                 queue.ring()
         return QUEUED
 
-    return way
+    return route
 
 
 def _is_foreign(error: BaseException, fields: dict[str, object]) -> bool:
