@@ -5,7 +5,9 @@ Rule 1: `append` takes no lock and waits for nobody.
 Rule 2: `make_spare`, `sync`, `housekeep` and `close` are called by one thread at
 a time, the keeper; everything else by any thread.
 Rule 3: the oldest segment goes first. Acknowledgements stand in the segment that
-was current when they came; one that is younger than a record may hold its.
+was current when they came; one that is younger than a record may hold its. A record
+that is moved to a younger segment leaves them behind, and with them the destinations
+that it is acknowledged for.
 Rule 4: a failed fdatasync is never tried again: the segment is given up, and its
 live entries are written to a new one.
 
@@ -124,7 +126,8 @@ class Journal:
             tag: The destinations that shall get it, joined by commas.
             line: The record, with its newline.
             entry: Kept until `settle`; gives tag and line when the record has
-                to be written again.
+                to be written again. The tag must lack a destination by then for
+                which `acknowledge` has been called.
 
         Returns:
             The segment that has it, for `settle`.
@@ -262,17 +265,23 @@ class Journal:
         live = [(key, entry, entry.line) for key, entry in list(source.live.items())]
         written = _scan(source, {key for key, _, line in live if not line})
         for key, entry, kept in live:
-            line = kept or written.get(key)
+            wanted, line = entry.tag, kept or written.get(key)
+            if not wanted:
+                source.live.pop(key, None)
+                continue
             if line is None:
                 # Neither memory nor disk has it: there is nothing left to save.
                 self._failures += 1
                 continue
-            frame = encode_record(entry.tag, line)
+            frame = encode_record(wanted, line)
             put = partial(_take_in, source=source, key=key, frame=frame, entry=entry)
             target = self._rotation.place(put, len(frame), source)
             if source.live.pop(key, None) is None:
                 # Settled while it was being moved.
                 target.live.pop(key, None)
+            # Acknowledged while it was being moved, maybe in a segment that goes before.
+            for name in {*wanted.split(b",")}.difference(entry.tag.split(b",")):
+                self.acknowledge(name.decode(), None, [key])
 
     @property
     def removable(self) -> bool:

@@ -34,7 +34,7 @@ class Entry(Protocol):
 
     @property
     def tag(self) -> bytes:
-        """The destinations that shall get it, joined by commas."""
+        """The destinations that still want it, joined by commas; empty when none does."""
 
     @property
     def line(self) -> bytes | None:

@@ -67,7 +67,6 @@ class Rejecting(Books):
             ]
         )
         found = [entries.get(each.index) for each in rejected]
-        self._acknowledge_kept(found[:kept])
         gone: list[bytes] = []
         held = job.kind is JobKind.REPLAY
         for place, (line, entry) in enumerate(zip(lines, found, strict=True)):
@@ -76,6 +75,7 @@ class Rejecting(Books):
                 gone.append(line)
             # One by one: what a signal handler interrupts is not counted again.
             del rejected[0]
+        self._acknowledge_kept(found[:kept])
         return gone
 
     def _keep(self, lines: Sequence[tuple[bytes, str, str]]) -> int:
@@ -110,9 +110,9 @@ class Rejecting(Books):
             entry = self.stranded[0]
             if not self._keep([(entry.line, "", "refused before")]):
                 return
-            self._acknowledge_kept([entry])
             self.drop(entry, DEAD_LETTER)
             del self.stranded[0]
+            self._acknowledge_kept([entry])
 
 
 def _is_guaranteed(line: bytes) -> bool:

@@ -382,13 +382,14 @@ class Writer(Replaying):
     def _settle(self, job: Job, entries: dict[int, Entry]) -> None:
         found = fates(job, self.chain.tiers)
         safe = [entry for index, entry in entries.items() if index in found]
+        for index, entry in entries.items():
+            if index in found:
+                self.tell(entry, found[index])
+        # Told first: a record that the journal moves must not be asked for here again.
         if any(entry.segment is not None for entry in safe):
             # No position vouches for a file that has records which are not acknowledged.
             position = None if self._partly else self._position()
             self._journal.acknowledge(self.name, position, safe)
-        for index, entry in entries.items():
-            if index in found:
-                self.tell(entry, found[index])
 
     def _position(self) -> Position | None:
         """Return where the destination's file ends, if it is a file."""

@@ -51,12 +51,12 @@ class Entry:
         number: The record's number in that stream.
         level: Name of the level.
         destinations: How many destinations will settle it.
-        tag: The destinations' names as the journal wants them.
+        tag: The destinations' names as the journal wants them, joined by commas.
     """
 
     __slots__ = (
-        "destinations", "durable", "fates", "key", "level", "line", "number", "segment",
-        "stream", "tag", "waiting",
+        "_tag", "destinations", "durable", "fates", "key", "level", "line", "number",
+        "segment", "stream", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -75,7 +75,7 @@ class Entry:
         self.number = number
         self.level = level
         self.destinations = destinations
-        self.tag = tag
+        self._tag = tag
         self.segment: object | None = None
         self.durable = False
         self.fates: dict[str, Fate] = {}
@@ -85,6 +85,15 @@ class Entry:
     def guaranteed(self) -> bool:
         """Whether the record is of the lane of ERROR and above."""
         return self.stream.endswith("g")
+
+    @property
+    def tag(self) -> bytes:
+        """The names of the destinations that want it from the journal, if it comes to that."""
+        fates = self.fates.copy()
+        if not fates:
+            return self._tag
+        safe = {name.encode() for name, fate in fates.items() if fate.state is not State.JOURNAL}
+        return b",".join(name for name in self._tag.split(b",") if name not in safe)
 
     @property
     def settled(self) -> bool:

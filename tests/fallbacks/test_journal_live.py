@@ -31,6 +31,12 @@ class Entry:
     line: bytes | None
 
 
+@dataclass
+class Wanted:
+    tag: bytes
+    line: bytes
+
+
 def line(key: bytes) -> bytes:
     """Return a canonical line."""
     return b'{"timestamp":"t","message":"%b","id":"%b"}\n' % (b"x" * 60, key)
@@ -821,6 +827,67 @@ def test_record_settled_while_it_is_moved_is_not_kept(fs: FaultyFilesystem) -> N
     journal.sync()
 
     assert 0 == journal.statistics().live
+
+
+def test_record_that_is_moved_stays_acknowledged(fs: FaultyFilesystem) -> None:
+    """The segment that says who has it goes; those who want it still are named in the new one."""
+    entry = Wanted(b"app,audit", line(key(1)))
+    journal = journal_on(fs)
+    journal.append(key(1), entry.tag, entry.line, entry)
+    entry.tag = b"audit"
+    journal.acknowledge("app", None, [key(1)])
+    fs.fail("fdatasync", errno.EIO)
+    journal.sync()
+    removed = journal.housekeep()
+    journal.close(clean=False)
+
+    assert (1, {"audit": [line(key(1))]}) == (removed, pending(fs))
+
+
+def test_record_that_is_acknowledged_while_it_is_moved(fs: FaultyFilesystem) -> None:
+    """A note that comes between the look at a record and its new place is made again."""
+
+    class Acknowledged:
+        line = line(key(1))
+
+        def __init__(self) -> None:
+            self.tags = [b"app,audit", b"audit"]
+
+        @property
+        def tag(self) -> bytes:
+            if len(self.tags) == 1:
+                return self.tags[0]
+            journal.acknowledge("app", None, [key(1)])
+            # The segment that has the note is full.
+            journal._rotation.next(journal._rotation.current)
+            return self.tags.pop(0)
+
+    journal = journal_on(fs)
+    journal.append(key(1), b"app,audit", line(key(1)), Acknowledged())
+    fs.fail("fdatasync", errno.EIO)
+    journal.sync()
+    removed = journal.housekeep()
+    journal.close(clean=False)
+
+    assert (2, {"audit": [line(key(1))]}) == (removed, pending(fs))
+
+
+def test_record_that_nobody_wants_any_more_is_not_moved(fs: FaultyFilesystem) -> None:
+    """Acknowledged everywhere, and not settled yet: there is nothing left to save."""
+    entry = Wanted(b"app", line(key(1)))
+    journal = journal_on(fs)
+    journal.append(key(1), entry.tag, entry.line, entry)
+    put(journal, 2)
+    entry.tag = b""
+    fs.fail("fdatasync", errno.EIO)
+    journal.sync()
+    journal.housekeep()
+    journal.close(clean=False)
+
+    found = next(iter(adopt(DIRECTORY, app="shop", destinations=["app"], system=fs)))
+    found.release()
+
+    assert (0, {"app": [line(key(2))]}) == (found.bad, found.pending)
 
 
 def test_forgotten_records_are_moved_with_one_look(fs: FaultyFilesystem) -> None:

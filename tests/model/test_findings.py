@@ -235,3 +235,28 @@ def test_close_that_is_robbed_goes_on(fs: FaultyFilesystem, clock: FakeClock) ->
         service.writer.drops.total,
     )
     assert 0 == service.writer.balance().lost
+
+
+def test_record_that_the_journal_moves_is_not_replayed_to_who_has_it(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    A record that the journal writes to another segment stays acknowledged, with the old one gone.
+    """
+    fs.fail("write", errno.ENOSPC, times=None, path=f"{ROOT}/two.log")
+    both = [_file("one"), _file("two")]
+    run = _run(fs.process(1), clock, both)
+    _log(run, 40)
+    run.services["one"].pump()
+    run.services["two"].pump()
+    fs.fail("fdatasync", errno.EIO, path="*.j")
+    run.keeper.tend()
+    fs.kill(1)
+    fs.heal()
+    heir = _run(fs.process(2), clock, both)
+    heir.recovery.take_over()
+    _drain(heir, clock)
+
+    assert [1, 1] == [fs.read(f"{ROOT}/{n}.log").count(b'"seq":1') for n in ("one", "two")]
+
+    _close(heir)
