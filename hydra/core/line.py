@@ -128,7 +128,7 @@ class LineEncoder:
         ValueError: If *max_bytes* or *max_depth* is too small.
     """
 
-    __slots__ = ("_depth", "_redactor", "known", "limit", "max_bytes", "moment")
+    __slots__ = ("_depth", "_redactor", "_second", "known", "limit", "max_bytes", "moment")
 
     def __init__(
         self,
@@ -147,7 +147,9 @@ class LineEncoder:
         # Keys seen to be plain, not reserved and not redacted. Replaced, not shrunk,
         # when full, so that keys made of data cannot fill the memory.
         self.known: set[str] = set()
-        # One tuple, replaced whole: the start of a millisecond and how its lines begin.
+        # Tuples, replaced whole: the running second and how its lines begin, and the
+        # start of the running millisecond and how those of that one do.
+        self._second: tuple[int, bytes] = (0, b'{"timestamp":"1970-01-01T00:00:00.')
         self.moment: tuple[int, bytes] = (0, b'{"timestamp":"1970-01-01T00:00:00.000')
 
     def fragment(self, fields: Mapping[str, object]) -> Fragment:
@@ -242,8 +244,12 @@ class LineEncoder:
     def tick(self, ns: int) -> tuple[int, bytes]:
         """Return the nanoseconds in the millisecond of *ns* and how a line of it begins."""
         second, rest = divmod(ns, SECOND)
+        known, text = self._second
+        if second != known:
+            text = b'{"timestamp":"' + second_text(second)
+            self._second = (second, text)
         number = rest // MILLISECOND
-        start = b'{"timestamp":"' + second_text(second) + THREE_DIGITS[number]
+        start = text + THREE_DIGITS[number]
         rest -= number * MILLISECOND
         self.moment = (ns - rest, start)
         return rest, start
