@@ -59,7 +59,9 @@ class Stream:
         writers: The destinations' writers.
     """
 
-    __slots__ = ("fat", "home", "label", "numbers", "prefix", "queue", "run", "tag", "writers")
+    __slots__ = (
+        "fat", "home", "key", "label", "numbers", "prefix", "queue", "run", "tag", "writers",
+    )  # fmt: skip
 
     def __init__(self, run: Run, label: str, writers: tuple[Writer, ...]) -> None:
         self.run = run
@@ -67,7 +69,8 @@ class Stream:
         self.label = label
         self.writers = writers
         self.queue = writers[0].queue if len(writers) == 1 else None
-        self.prefix = f',"id":"{run.id}.{label}-'.encode()
+        self.key = f"{run.id}.{label}-".encode()
+        self.prefix = b',"id":"' + self.key
         self.numbers = count(1)
         self.fat = min((writer.queue.unit for writer in writers), default=0) - _ID_BYTES
         self.tag = ",".join(writer.name for writer in writers).encode()
@@ -182,7 +185,7 @@ class Stream:
         return takers, spilling, parking, refused
 
     def _entry(self, line: bytes, number: int, level: int) -> Entry:
-        key = f"{self.run.id}.{self.label}-{number}".encode()
+        key = b"%b%d" % (self.key, number)
         size = len(self.writers)
         return Entry(line, key, self.label, number, level_name(level), size, self.tag)
 
@@ -218,6 +221,8 @@ class Stream:
 
     def _places(self, entry: Entry) -> list[Step]:
         """Return the calls that queue *entry*, in the overflow where there is no place."""
+        if self.queue is not None and not self.full(self.writers[0]):
+            return [_put(self.queue, self.queue.entries, entry, len(entry.line))]
         steps: list[Step] = []
         full = [writer for writer in self.writers if self.full(writer)]
         if len(full) == len(self.writers) and entry.segment is not None:
