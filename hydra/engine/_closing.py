@@ -159,9 +159,7 @@ class Closing(Hands):
         return True
 
     def prepare_close(self) -> bool:
-        """Drop what cannot be saved; return whether there is a close record to drain now."""
-        if not self.due:
-            self.writer.abandon_rest()
+        """Return whether there is a close record to drain now."""
         if not self._needs_close_record():
             return False
         self.writer.close_record()

@@ -134,8 +134,9 @@ class Hands:
         release = ticket.giving_back
         ident = get_ident()
         until = monotonic() + seconds
-        # After the close nobody else would come for a line that is left to whoever drains.
-        patience = min(seconds, _TURN) if final else 0
+        # After the close nobody else may come for a line that is left to whoever drains, and
+        # of a retired run nobody does.
+        patience = (_TURN if self.retired else min(seconds, _TURN)) if final else 0
         # At the end, where no tier is left that a caller may run, what is queued would
         # stay for ever: it is dropped, and counted.
         while queue.entries and (tiers or final) and ident not in self._draining:
@@ -153,12 +154,8 @@ class Hands:
                     held = self._drain(
                         tiers, patient=False, replay=False, final=final, until=until, lent=True
                     )
-                if final and held:
-                    # What came too late for this turn is written by those who logged it.
-                    if monotonic() < until:
-                        self.writer.abandon_rest()
-                    if self.retired:
-                        self._close_tiers()
+                if final and held and self.retired:
+                    self._close_tiers()
             finally:
                 # One in the other: a handler may raise in here, too.
                 try:
@@ -170,7 +167,9 @@ class Hands:
                         finally:
                             self._helped = False
                             release()
-            if not held or len(queue.entries) >= before or monotonic() >= until:
+            # Without an end to come, lines that no tier took are in the queue again.
+            stayed = not final and len(queue.entries) >= before
+            if not held or stayed or monotonic() >= until:
                 break
         return not queue.entries
 
@@ -275,7 +274,13 @@ class Hands:
         while (job := writer.next_job(tiers, patient=patient, replay=replay)) is not None:
             if not chain.run(job.delivery, job.batch, self._pause, lent=lent):
                 return False
-            if not writer.finish(job, final=final) or self.due or monotonic() >= until:
+            if not writer.finish(job, final=final):
+                if final:
+                    # Nothing takes them. Only here: where the queue was found empty, what
+                    # is in it now came a moment later, and those who logged it write it.
+                    writer.abandon_rest()
+                break
+            if self.due or monotonic() >= until:
                 break
         return True
 

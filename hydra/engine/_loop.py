@@ -78,6 +78,7 @@ class EngineLoop:
         self._arrivals.append(service)
         if not self.call(self._announce):
             service.return_to_thread()
+        service.stay_closed()
 
     def stop(self) -> None:
         """End the loop and its thread, after the tasks have nothing left to do."""
@@ -206,6 +207,7 @@ class _Task:
             # As in `Service._ring_thread`.
             service.queue.idle = True
             raise
+        service.stay_closed()
 
     def _set(self) -> None:
         # Here, and not where the task wakes up: it may be in the middle of a long
@@ -217,6 +219,7 @@ class _Task:
         service = self._service
         queue, writer, ticket = service.queue, service.writer, service.chain.ticket
         service.ring_with(self.ring)
+        service.stay_closed()
         service.heard()
         while service.mode is Mode.LOOP:
             idle = service.declare_idle()
@@ -229,7 +232,7 @@ class _Task:
             service.heard()
             while not ticket.acquire(0):
                 await self._anyio.sleep(_TICKET_EVERY)
-            if service.mode is not Mode.LOOP:
+            if service.closed or service.mode is not Mode.LOOP:
                 service.bow_out()
                 return
             if not await self._drain(calls, patient=True):
@@ -261,12 +264,16 @@ class _Task:
 
         writer, chain = self._service.writer, self._service.chain
         if final:
-            # As in `Hands._drain`.
+            # As in `Hands._drain`, and further down as well.
             chain.hasten()
         while (job := writer.next_job(None, patient=patient, replay=not final)) is not None:
             if not await aio.run(chain, job.delivery, job.batch, calls=calls, pause=self._wait):
                 return False
-            if not writer.finish(job, final=final) or self._service.due:
+            if not writer.finish(job, final=final):
+                if final:
+                    writer.abandon_rest()
+                break
+            if self._service.due:
                 break
         return True
 

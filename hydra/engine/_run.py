@@ -263,7 +263,7 @@ class Run:
             for service in self.services.values():
                 self.herald.look(service.writer)
             self.herald.leave()
-        self.watchdog.leave()
+        self.watchdog.close()
         self.loop.stop()
         for service in self.services.values():
             service.let_go()

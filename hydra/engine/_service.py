@@ -126,7 +126,9 @@ class Service(Closing):
         finally:
             if claimed and not started:
                 self._enter(Mode.NEW)
-        if not started:
+        if self._closed:
+            self.stay_closed()
+        elif not started:
             if self.closing:
                 self.seize()
             else:
@@ -143,9 +145,19 @@ class Service(Closing):
             # Out of a signal handler. If the bell has not been rung, the next record must.
             self.queue.idle = True
             raise
+        self.stay_closed()
 
     def _ring_direct(self) -> None:
         self.help(final=True, seconds=_DIRECT if running_loop() is None else 0.0)
+
+    def stay_closed(self) -> None:
+        """If it is closed: undo what was begun for a former mode, and ring in the mode of now."""
+        # Who closes sets this first, and the mode after it: one of the two sees the other.
+        if self._closed:
+            self._go_direct()
+            self._hear_by = math.inf
+            if self.queue.entries:
+                self.queue.ring()
 
     # -- what the engine's loop asks
 
@@ -169,7 +181,9 @@ class Service(Closing):
     def return_to_thread(self) -> None:
         """Leave the loop, which has ended or failed."""
         self._enter(Mode.NEW)
-        if self.queue.entries or self.closing:
+        if self._closed:
+            self.stay_closed()
+        elif self.queue.entries or self.closing:
             self.queue.ring()
 
     def loop_ended(self, loop: EngineLoop) -> None:
@@ -277,8 +291,16 @@ class Service(Closing):
         # Whoever took over may have declared itself idle before this one woke up,
         # and a producer rings only for an idle writer.
         self.queue.idle = True
-        if self.queue.entries:
-            self.queue.ring()
+        ident = get_ident()
+        # It drains no longer, and after a close nobody else would.
+        self._draining.discard(ident)
+        try:
+            if self._closed:
+                self.stay_closed()
+            elif self.queue.entries:
+                self.queue.ring()
+        finally:
+            self._draining.add(ident)
 
     def _leave(self) -> bool:
         """With nothing left to do: end, if somebody asked for it."""

@@ -35,13 +35,14 @@ class Watchdog:
         self._services: dict[Service, None] = {}
         self._asleep = True
         self._leaving = False
+        self._closed = False
         self._bell = Bell()
         self._thread = Once(self._main)
 
     def watch(self, service: Service) -> None:
         """Look at *service* from time to time until it is idle again."""
         self._services[service] = None
-        if self._asleep and self._threaded:
+        if self._asleep and self._threaded and not self._closed:
             self._asleep = self._leaving = False
             try:
                 self._bell.ring()
@@ -68,17 +69,26 @@ class Watchdog:
         return self._thread.running
 
     def leave(self) -> None:
-        """Let the thread end, before a fork or at close; `watch` starts another one."""
+        """Let the thread end, before a fork; `watch` starts another one."""
         self._leaving = True
         self._bell.ring()
 
+    def close(self) -> None:
+        """Let the thread end for good: a ring that comes late must not start another one."""
+        self._closed = True
+        self.leave()
+
+    @property
+    def _over(self) -> bool:
+        return self._leaving or self._closed
+
     def _main(self) -> None:
-        while not self._leaving:
+        while not self._over:
             self._asleep = True
             if not self._services:
                 self._bell.wait()
             self._asleep = False
-            while self._services and not self._leaving:
+            while self._services and not self._over:
                 self._bell.wait(LOOK_EVERY)
                 self.look()
         self._asleep = True

@@ -4,6 +4,7 @@ A writer and whoever runs it: helpers, threads that cannot be had, tiers that ar
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 
@@ -14,7 +15,7 @@ from fallbacks.breaker import State
 from fallbacks.testing.fake_clock import FakeClock
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem
 from hydra.config import load
-from hydra.engine import _service
+from hydra.engine import ENGINE, _service
 from hydra.engine._build import build
 from hydra.queue import Barrier
 from tests.sinks._kit import Sink, numbers, of, records, until
@@ -277,6 +278,94 @@ def test_thread_that_finds_its_writer_closed_leaves_it_alone(tmp_path):
         stats = hydra.stats()
         assert stats.balanced
         assert stats.accepted == stats.delivered + stats.dropped + stats.pending
+
+
+def test_line_that_comes_when_a_late_caller_is_done(pumped, monkeypatch):
+    """After a close, whoever drains drops no line that another thread adds at its end."""
+    run, service = pumped
+    run.begin_close()
+    run.finish_close(0.0)
+    other = threading.Thread(target=send, args=(run, 1))
+    real = service.writer.next_job
+
+    def next_job(*args, **options):
+        job = real(*args, **options)
+        if job is None and not other.ident:
+            other.start()
+            until(lambda: service.queue.entries, "the other line is in the queue")
+        return job
+
+    monkeypatch.setattr(service.writer, "next_job", next_job)
+    send(run, 0)
+    other.join()
+
+    assert 0 == service.writer.balance().dropped
+    assert [0, 1] == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
+def test_loop_waits_for_its_turn_where_nobody_comes_back(pumped):
+    """A task's late call to a run that was replaced does not leave its line to another's turn."""
+    run, service = pumped
+    run.retire()
+    run.finish_close(0.0)
+    home, run.home[0] = run.home[0], 1
+    service.chain.ticket.acquire()
+    threading.Timer(0.05, service.chain.ticket.release).start()
+
+    async def main():
+        send(run, 0)
+
+    asyncio.run(main())
+    run.home[0] = home
+
+    assert [0] == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
+@pytest.mark.parametrize("mode", ["new", "thread", "loop"])
+def test_ring_that_is_late_for_the_close(mode, tmp_path):
+    """A caller that meant to ring for the writer of before leaves the mode of after alone."""
+    path = tmp_path / "app.log"
+    writer = "loop" if mode == "loop" else "thread"
+    hydra.configure(
+        app="t",
+        destinations=[{"name": "app", "type": "file", "path": str(path), "writer": writer}],
+    )
+    service = ENGINE.run.services["app"]
+    log = hydra.get_logger("shop")
+    if mode != "new":
+        log.info("ordinary", n=0)
+        until(lambda: of("app").mode == mode, f"the writer is in the mode {mode}")
+    ring = service.queue.ring
+    hydra.close()
+    ring()
+    for n in range(1, 4):
+        log.info("after the close", n=n)
+
+        assert n in numbers(read_lines(path))
+    assert ("direct", 0) == (of("app").mode, hydra.stats().pending)
+
+
+def test_thread_that_finds_its_writer_closed_writes_what_is_queued(pumped):
+    """A line that found the writer awake rings for nobody; who was awake sees to it."""
+    run, service = pumped
+    run.begin_close()
+    run.finish_close(0.0)
+    service.queue.idle = False
+    send(run, 0)
+    left = service.writer.pending
+
+    def bow_out():
+        service._draining.add(threading.get_ident())
+        service.chain.ticket.acquire()
+        service.bow_out()
+        service._draining.discard(threading.get_ident())
+
+    thread = threading.Thread(target=bow_out)
+    thread.start()
+    thread.join()
+
+    assert (1, 0) == (left, service.writer.pending)
+    assert [0] == numbers(records(run.system.read("/logs/app.log").splitlines()))
 
 
 def read_lines(path):
