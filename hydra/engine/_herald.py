@@ -5,8 +5,8 @@ Rule 1: whoever notices something leaves an event and goes on. The watchdog look
 queues and drops, the holder of a ticket at who took its lines; a caller at nothing.
 Rule 2: the mailbox has one place per kind and destination, and a later event takes
 the place of an earlier one, so a hook that hangs costs news and no memory.
-Rule 3: the thread is started by the first event and ends when there is none left. A
-hook that raises is counted; a hook that logs is a caller like any other.
+Rule 3: the thread is started by the first event and ends when there is none left, or
+before a fork. A hook that raises is counted; a hook that logs is a caller like any other.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Herald:
         self._told: dict[str, Counter[tuple[str, str]]] = {}
         self._dropped_at: dict[str, float] = {}
         self._leaving = False
+        self._parked = False
         self._ident: int | None = None
         self._bell = Bell()
         self._thread = Once(self._main, more=self._more)
@@ -131,7 +132,7 @@ class Herald:
 
     def _wake(self) -> None:
         self._bell.ring()
-        if self._threaded and not self._thread.start():
+        if self._threaded and not self._parked and not self._thread.start():
             """No thread to be had: the next event, or the close, tries again."""
 
     # -- telling
@@ -177,7 +178,7 @@ class Herald:
 
     def _main(self) -> None:
         self._ident = get_ident()
-        while True:
+        while not self._parked:
             rest = self.deliver()
             if rest is not None:
                 self._bell.wait(rest)
@@ -185,7 +186,7 @@ class Herald:
                 return
 
     def _more(self) -> bool:
-        if self._mail:
+        if self._mail and not self._parked:
             return True
         while self._ended:
             self._ended.popleft()()
@@ -204,6 +205,17 @@ class Herald:
             running=0.0 if since is None else self._clock.monotonic() - since,
             last_error=self._last_error,
         )
+
+    def park(self) -> None:
+        """Let the thread end, before a fork; what is to be told waits for `unpark`."""
+        self._parked = True
+        self._bell.ring()
+
+    def unpark(self) -> None:
+        """After a fork, in the parent: go on."""
+        self._parked = False
+        if self._mail:
+            self._wake()
 
     def leave(self) -> None:
         """Tell what is left without waiting, then nothing more."""

@@ -299,12 +299,18 @@ class Run:
         services = [service for service in self.services.values() if service.park()]
         self.keeper.leave()
         self.watchdog.leave()
+        if self.herald is not None:
+            self.herald.park()
         deadline = monotonic() + _PARK
         for service in services:
             service.wait_parked(max(0.0, deadline - monotonic()))
+        if self.herald is not None:
+            self.herald.wait_ended(max(0.0, deadline - monotonic()))
 
     def unpark(self) -> None:
-        """After a fork, in the parent: ring writers that got work while they were parked."""
+        """After a fork, in the parent: go on with what came in meanwhile."""
+        if self.herald is not None:
+            self.herald.unpark()
         for service in self.services.values():
             if service.queue.idle and not service.writer.idle:
                 service.queue.ring()

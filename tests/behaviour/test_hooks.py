@@ -243,6 +243,50 @@ def test_hook_may_close(sink):
     kit.closed()
 
 
+def test_thread_ends_before_a_fork(sink):
+    """News that wait for their second wait without a thread, and are told after the fork."""
+    told = Told()
+    log = configure(sink, on_drop=told, on_pressure=told)
+    herald, writer = ENGINE.run.herald, ENGINE.run.services["app"].writer
+    fill(sink, log, refused=1)
+    told.wait(2)
+    log.info("n")
+    herald.look(writer)
+    ENGINE.park()
+    parked = herald._thread.running
+    herald._post("on_pressure", "app", "news")
+    between = (herald._thread.running, len(told.events))
+    ENGINE.unparked()
+    told.wait(2)
+    sink.open()
+    kit.closed()
+
+    assert (False, (False, 2)) == (parked, between)
+    assert "news" in told.events
+
+
+def test_hook_may_fork(sink, monkeypatch):
+    """The thread that a hook is called on does not wait for itself before it forks."""
+    monkeypatch.setattr("hydra.engine._run._PARK", kit.PATIENCE)
+    took, done = [], threading.Event()
+
+    def fork(event):
+        began = time.monotonic()
+        ENGINE.park()
+        took.append(time.monotonic() - began)
+        ENGINE.unparked()
+        done.set()
+
+    log = configure(sink, on_drop=fork)
+    fill(sink, log, refused=1)
+    assert done.wait(kit.PATIENCE)
+    sink.open()
+    stats = kit.closed()
+
+    assert took[0] < kit.PATIENCE / 2
+    assert 0 == stats.hooks.failed
+
+
 def test_no_hooks_no_herald(sink):
     """Without hooks there is nothing that would be told, and no thread."""
     kit.configure(sink)

@@ -227,14 +227,14 @@ class Between:
 
     def __init__(self, stream, happen):
         self._numbers = stream.numbers
-        self._happen = [happen]
+        self.to_happen = [happen]
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        if self._happen:
-            self._happen.pop()()
+        if self.to_happen:
+            self.to_happen.pop()()
         return next(self._numbers)
 
     def __repr__(self):
@@ -299,6 +299,7 @@ def test_call_that_is_overtaken_by_a_change(log, tmp_path, level):
     to_file(last)
     quiet()
 
+    assert [] == stream.numbers.to_happen
     assert (["late"], [], []) == (shop(old), shop(new), shop(last))
 
 
