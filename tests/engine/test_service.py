@@ -368,6 +368,41 @@ def test_thread_that_finds_its_writer_closed_writes_what_is_queued(pumped):
     assert [0] == numbers(records(run.system.read("/logs/app.log").splitlines()))
 
 
+@pytest.mark.parametrize(
+    ("calls", "waited"),
+    [
+        ("hangs", 1.0),
+        ("goes from one call to another", 5.0),
+        ("is between two calls", 5.0),
+        ("closes", 1.0),
+    ],
+)
+def test_wait_for_a_former_writer(pumped, monkeypatch, calls, waited):
+    """One that moves gets the whole timeout to finish, one that hangs in a call does not."""
+    _, former = pumped
+    now = [0.0]
+    ticket = former.chain.ticket
+
+    def wait_closed(seconds):
+        now[0] += seconds
+        if calls == "goes from one call to another":
+            ticket.enter(9.0)
+        return calls == "closes"
+
+    if calls == "hangs":
+        ticket.enter(9.0)
+    monkeypatch.setattr(_service, "monotonic", lambda: now[0])
+    monkeypatch.setattr(former, "wait_closed", wait_closed)
+    settings = load({"app": "t", "destinations": [{"name": "app", "type": "console"}]})
+    run = build(settings, system=FaultyFilesystem(), clock=FakeClock(), threaded=False)
+    service = run.services["app"]
+    service.predecessor = former
+    service._await_predecessor()
+    ticket.section = None
+
+    assert (waited, None) == (now[0], service.predecessor)
+
+
 def read_lines(path):
     """Return the records of a file that has no torn lines."""
     return records(path.read_bytes().splitlines())
