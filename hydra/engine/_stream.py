@@ -60,7 +60,8 @@ class Stream:
     """
 
     __slots__ = (
-        "fat", "home", "key", "label", "numbers", "prefix", "queue", "run", "tag", "writers",
+        "fat", "home", "key", "label", "numbers", "prefix", "queue", "queues", "run", "tag",
+        "writers",
     )  # fmt: skip
 
     def __init__(self, run: Run, label: str, writers: tuple[Writer, ...]) -> None:
@@ -68,7 +69,8 @@ class Stream:
         self.home = run.home
         self.label = label
         self.writers = writers
-        self.queue = writers[0].queue if len(writers) == 1 else None
+        self.queues = tuple(writer.queue for writer in writers)
+        self.queue = self.queues[0] if len(writers) == 1 else None
         self.key = f"{run.id}.{label}-".encode()
         self.prefix = b',"id":"' + self.key
         self.numbers = count(1)
@@ -91,9 +93,8 @@ class Stream:
         """
         if not self.home[0]:
             return self.run.resend(body, level, tracked)
-        queue = self.queue
-        if queue is not None and not tracked and len(queue.entries) < queue.limit:
-            return self._put(queue, body, level)
+        if not tracked and not any(len(queue.entries) >= queue.limit for queue in self.queues):
+            return self._queue(body, level)
         # Decided before there is a number: from there on no loop with a condition may
         # stand in this function. CPython 3.12 and 3.13 leave the jumps of such a loop
         # out of the table of the `try`, and what a signal raises there escapes it.
@@ -134,26 +135,26 @@ class Stream:
             return ParkedReceipt(entry, self.writers, parked)
         return OwnReceipt(entry, self.writers)
 
-    def _put(self, queue: Fifo, body: bytes, level: int) -> Receipt:
-        """Queue *body* at the only destination, which has room and may not be asked about it."""
-        padding = (None,) * queue.padding(len(body) + _ID_BYTES)
+    def _queue(self, body: bytes, level: int) -> Receipt:
+        """Queue *body* for destinations that all have room; nobody will ask about it."""
+        size = len(body) + _ID_BYTES
         number, line = 0, b""
+        steps: Iterator[Step] | None = None
         try:
             for number in self.numbers:
                 line = b'%b%b%d"}\n' % (body, self.prefix, number)
-                queue.entries.extend((line, *padding))
                 break
+            steps = iter([_put(queue, queue.entries, line, size) for queue in self.queues])
+            for operate, argument in steps:
+                operate(argument)
         except MemoryError:
-            self._finish(self._lost(number, level))
+            self._finish(steps or self._lost(number, level))
             return DROPPED
         except BaseException:
-            if number and not line:
-                line = UNDISTURBED % (body, self.prefix, number)
-                queue.entries.extend((line, *padding))
+            self._finish(steps or self._rescue(body, number, level))
             raise
         finally:
-            if queue.idle:
-                queue.ring()
+            self._ring()
         return QUEUED
 
     @staticmethod
@@ -245,9 +246,9 @@ class Stream:
             operate(argument)
 
     def _ring(self) -> None:
-        for writer in self.writers:
-            if writer.queue.idle:
-                writer.queue.ring()
+        for queue in self.queues:
+            if queue.idle:
+                queue.ring()
 
 
 class GuaranteedStream(Stream):
