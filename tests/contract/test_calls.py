@@ -17,6 +17,7 @@ import hydra
 from tests._frontier import STYLES
 from tests.contract.kit import PATIENCE, Sink, closed, configure, proven, quiet
 from tests.faults.programs import World
+from tests.sinks._kit import until
 
 pytestmark = pytest.mark.integration
 
@@ -196,6 +197,8 @@ def test_call_in_a_signal_handler(sink, log):
 def test_call_in_a_finaliser(sink, log):
     """With the collector running all the time, finalisers log in the middle of logging."""
 
+    gone = []
+
     class Chatty:
         def __init__(self):
             self.me = self
@@ -203,6 +206,12 @@ def test_call_in_a_finaliser(sink, log):
         def __del__(self):
             log.info("finalised")
             log.error("finalised")
+            gone.append(None)
+
+    def all_gone():
+        # A collection does nothing while another thread is in the middle of one.
+        gc.collect()
+        return len(gone) == 200
 
     before = gc.get_threshold()
     gc.set_threshold(1)
@@ -213,7 +222,7 @@ def test_call_in_a_finaliser(sink, log):
             log.error("in the middle", n=n, more={"n": n})
     finally:
         gc.set_threshold(*before)
-    gc.collect()
+    until(all_gone, "the collector has found every object")
     closed()
 
     assert 400 == sink.messages.count("finalised")

@@ -57,6 +57,24 @@ def test_thread_that_left_comes_back():
     until(lambda: not watchdog.running, "its thread has ended")
 
 
+def test_loop_that_is_heard_of_after_the_end(tmp_path):
+    """What the engine's loop still has to tell when its run is over starts no thread again."""
+    hydra.configure(
+        app="t",
+        destinations=[
+            {"name": "app", "type": "file", "path": str(tmp_path / "app.log"), "writer": "loop"}
+        ],
+    )
+    run = ENGINE.run
+    hydra.get_logger("shop").info("ordinary")
+    until(lambda: of("app").mode == "loop", "the loop serves")
+    hydra.close()
+    until(lambda: not run.watchdog.running, "its thread has ended")
+    run.services["app"].heard()
+
+    assert not run.watchdog.running
+
+
 def test_caller_that_hangs_while_it_helps_is_left_behind(monkeypatch, capfd):
     """
     A caller stuck in the console does not keep the destination: its batch goes on to the next
