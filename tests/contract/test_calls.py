@@ -196,7 +196,6 @@ def test_call_in_a_signal_handler(sink, log):
 
 def test_call_in_a_finaliser(sink, log):
     """With the collector running all the time, finalisers log in the middle of logging."""
-
     gone = []
 
     class Chatty:
