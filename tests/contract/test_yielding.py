@@ -17,6 +17,7 @@ from tests.contract.kit import Sink, configure
 pytestmark = pytest.mark.integration
 
 SECONDS = 0.2
+"""Of processor time: a busy machine makes the test longer, not harder."""
 
 
 async def heartbeat(beats, done, pause):
@@ -28,9 +29,9 @@ async def heartbeat(beats, done, pause):
 
 async def flood(log, done):
     """Await calls in a tight loop, with nothing else that could give way."""
-    end = time.monotonic() + SECONDS
+    end = time.thread_time() + SECONDS
     calls = 0
-    while time.monotonic() < end:
+    while time.thread_time() < end:
         await log.info("placed", n=calls)
         calls += 1
     done.append(True)
@@ -85,7 +86,9 @@ def test_other_tasks_run_while_one_logs(style, kind):
 def test_not_every_call_gives_way(style):
     """Giving way costs more than logging, so it is not done at every call."""
     configure(Sink())
+    began = time.monotonic()
     beats, calls = RUNS[style](hydra.get_logger("shop"))
+    took = time.monotonic() - began
 
-    assert len(beats) < SECONDS / 0.001 * 2
+    assert len(beats) < took / 0.001 * 2
     assert calls > 2 * len(beats)
