@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from itertools import takewhile
 from typing import Final, TypeAlias
 
@@ -119,7 +120,9 @@ def _scan_one(
                 if len(found) == len(ids):
                     return
     finally:
-        system.close(fd)
+        # What has been read is known, whatever becomes of the descriptor.
+        with suppress(OSError):
+            system.close(fd)
 
 
 def _shared_start(ids: AbstractSet[bytes]) -> bytes:

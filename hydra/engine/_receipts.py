@@ -219,7 +219,7 @@ class OwnReceipt(Receipt):
             return Durability.DISK
         if entry.settled and states == {State.DELIVERED}:
             return Durability.SINK
-        if entry.segment is not None or (entry.settled and State.HELD in states):
+        if entry.segment is not None or (entry.settled and State.DROPPED not in states):
             return Durability.KERNEL
         return Durability.QUEUED
 

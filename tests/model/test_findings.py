@@ -24,8 +24,9 @@ from hydra.core.levels import level_tag
 from hydra.core.line import EMPTY, logger_tag
 from hydra.engine._build import build
 from hydra.engine._keeper import Keeper
+from hydra.engine._receipts import Durability, Receipt
 from hydra.engine._run import Run
-from hydra.queue import Barrier, Entry
+from hydra.queue import Barrier, Entry, State
 
 pytestmark = pytest.mark.faults
 
@@ -75,12 +76,12 @@ def _clock() -> FakeClock:
     return FakeClock()
 
 
-def _log(run: Run, level: int, seq: int = 1) -> None:
+def _log(run: Run, level: int, seq: int = 1) -> Receipt:
     stream = run.route("model", level)
     assert stream is not None
     fields: dict[str, object] = {"seq": seq}
     tag = logger_tag("model")
-    stream.send(run.encoder.body(0, level_tag(level), tag, "m", EMPTY, EMPTY, fields), level)
+    return stream.send(run.encoder.body(0, level_tag(level), tag, "m", EMPTY, EMPTY, fields), level)
 
 
 def _close(run: Run) -> None:
@@ -258,5 +259,54 @@ def test_record_that_the_journal_moves_is_not_replayed_to_who_has_it(
     _drain(heir, clock)
 
     assert [1, 1] == [fs.read(f"{ROOT}/{n}.log").count(b'"seq":1') for n in ("one", "two")]
+
+    _close(heir)
+
+
+def test_record_that_one_destination_dropped_is_not_in_the_kernel(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    What one destination holds in a file says nothing of another one, which dropped the record.
+    """
+    fs.fail("map", errno.ENODEV, times=None)
+    fs.fail("write", errno.ENOSPC, times=None, path="*.j")
+    fs.fail("write", errno.ENOSPC, times=None, path=f"{ROOT}/*.log")
+    full = QueueSettings(records=1, reserve=0, when_full="drop_new")
+    settings = [_file("one", FallbackSettings(type="file")), _file("two")]
+    run = _run(fs.process(1), clock, settings, full)
+    _log(run, 30)
+    run.services["one"].pump()
+    receipt = _log(run, 40, 2)
+    run.services["one"].pump()
+
+    assert {"one": State.HELD, "two": State.DROPPED} == {
+        name: fate.state for name, fate in receipt.wait(0).fates.items()
+    }
+    assert Durability.QUEUED is receipt.durability
+
+    _close(run)
+
+
+def test_file_that_was_read_is_known_although_its_close_fails(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    A line that may be at its destination is looked up there, and a late error forgets nothing.
+    """
+    run = _run(fs.process(1), clock, [_file("one")])
+    _log(run, 40)
+    pump = run.services["one"].pump
+    acknowledge = run.keeper.acknowledge
+    run.keeper.acknowledge = lambda *_: None  # type: ignore[method-assign]
+    pump()
+    run.keeper.acknowledge = acknowledge  # type: ignore[method-assign]
+    fs.kill(1)
+    fs.fail("close", errno.EIO, path=f"{ROOT}/one.log")
+    heir = _run(fs.process(2), clock, [_file("one")])
+    heir.recovery.take_over()
+    _drain(heir, clock)
+
+    assert 1 == fs.read(f"{ROOT}/one.log").count(b'"seq":1')
 
     _close(heir)
