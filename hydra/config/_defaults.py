@@ -19,6 +19,7 @@ CONTROL_RECORDS: Final = True
 CALLSITE: Final = False
 EXIT_TIMEOUT: Final = 5.0
 SIGNALS: Final = False
+LIVE_STATS: Final = False
 
 # One record may take 64 KiB, so a smaller queue could refuse a record for ever.
 LARGEST_RECORD: Final = 64 * KIB

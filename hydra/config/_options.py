@@ -123,6 +123,13 @@ SETTINGS: Final = (
         "Flush on SIGTERM and SIGINT, then hand on to the handler that was there before.",
     ),
     Option(
+        "live_stats",
+        "bool",
+        values.flag,
+        "Publish statistics once a second in the state directory, on a thread of its own, for "
+        "`hydra doctor --watch`.",
+    ),
+    Option(
         "state_dir",
         "path",
         values.path,

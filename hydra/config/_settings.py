@@ -167,4 +167,5 @@ class Settings(Struct, frozen=True, kw_only=True):
     callsite: bool = default.CALLSITE
     exit_timeout: float = default.EXIT_TIMEOUT
     signals: bool = default.SIGNALS
+    live_stats: bool = default.LIVE_STATS
     state_dir: str | None = None

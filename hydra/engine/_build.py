@@ -26,6 +26,7 @@ from ..config._state import Probe
 from ..core.exceptions import ConfigurationError, HydraWarning, Problem
 from ..core.ids import guaranteed, identify, weigh
 from ..core.line import LineEncoder
+from ..metrics._live import DIRECTORY as LIVE
 from ..processors import DEFAULT_KEYS, Redactor
 from ..queue import Fifo
 from ..sinks import Chained, Hint, chain_of
@@ -33,6 +34,8 @@ from ._control import ControlStream
 from ._herald import Herald
 from ._keeper import Keeper
 from ._loop import EngineLoop
+from ._publisher import Publisher
+from ._reading import read
 from ._run import Run
 from ._service import Service
 from ._spiller import Spiller
@@ -87,6 +90,17 @@ def build(
     )
     for destination in destinations:
         run.services[destination.name] = _service(run, destination, places, threaded=threaded)
+    live = places.live()
+    if live is not None:
+        run.publisher = Publisher(
+            live,
+            app=settings.app,
+            run=run.id,
+            read=lambda: read([run]),
+            system=system,
+            clock=clock,
+            threaded=threaded,
+        )
     return run
 
 
@@ -164,7 +178,7 @@ class _Places:
         self._wanted = files if wanted is None else wanted
         self._state: str | None = None
         self._prefixes: dict[str, str] = {}
-        if self._wanted or files:
+        if self._wanted or files or settings.live_stats:
             self._find()
 
     def _find(self) -> None:
@@ -175,6 +189,7 @@ class _Places:
             run.directories = (
                 os.path.join(found.path, _HELD),
                 os.path.join(found.path, _JOURNAL),
+                os.path.join(found.path, LIVE),
                 found.path,
             )
             return
@@ -188,6 +203,16 @@ class _Places:
                 raise ConfigurationError(Problem("state_dir", said, settings.state_dir))
             run.journal_state = problem
             warn(said)
+
+    def live(self) -> str | None:
+        """Return where to publish statistics, if that is wanted and there is a place for it."""
+        if not self._settings.live_stats:
+            return None
+        if self._state is None:
+            self._run.live_state = "no usable state directory"
+            warn("live_stats: no usable state directory, so nothing is published")
+            return None
+        return os.path.join(self._state, LIVE)
 
     def journal(self, names: tuple[str, ...]) -> Journal | None:
         """Return the journal, if one is wanted and there is a place for it."""

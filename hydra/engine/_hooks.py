@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _registered: set[int] = set()
 _handled: dict[int, object] = {}
 # How the names of files end that we lock, and what the system adds to a file without a name.
-_LOCKED: Final = (".j", ".held")
+_LOCKED: Final = (".j", ".held", ".live")
 _DELETED: Final = " (deleted)"
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 

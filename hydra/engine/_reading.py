@@ -27,10 +27,11 @@ def read(runs: Iterable[Run]) -> Stats:
     balanced = True
     drops: Counter[tuple[str, str]] = Counter()
     destinations: dict[str, DestinationStats] = {}
-    journal, hooks = JournalStats(state="off"), HookStats()
+    journal, hooks, live = JournalStats(state="off"), HookStats(), "off"
     for run in runs:
         suppressed += int(repr(run.suppressed)[6:-1])
         journal = _journal(run)
+        live = run.live_state if run.publisher is None else run.publisher.state
         hooks = HookStats() if run.herald is None else run.herald.stats
         for name, service in run.services.items():
             found = _destination(service)
@@ -56,6 +57,7 @@ def read(runs: Iterable[Run]) -> Stats:
         destinations=destinations,
         journal=journal,
         hooks=hooks,
+        live=live,
     )
 
 
@@ -94,6 +96,7 @@ def together(parts: Iterable[tuple[str, Stats]]) -> Stats:
         destinations=destinations,
         journal=_journals([each.journal for each in every]),
         hooks=_hooks([each.hooks for each in every]),
+        live=next((each.live for each in reversed(every) if each.live != "off"), "off"),
     )
 
 

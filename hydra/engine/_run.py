@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._herald import Herald
     from ._keeper import Keeper
     from ._loop import EngineLoop
+    from ._publisher import Publisher
     from ._service import Service
     from ._waiting import Notify
     from ._watchdog import Watchdog
@@ -81,6 +82,9 @@ class Run:
         self.keeper: Keeper
         self.watchdog: Watchdog
         self.herald: Herald | None = None
+        self.publisher: Publisher | None = None
+        self.live_state = "off"
+        """`on`, `off`, or why nothing is published although it should be."""
         self.loop: EngineLoop
         self.journal_state = "off"
         """`on`, `off`, or why there is none although there should be."""
@@ -198,6 +202,8 @@ class Run:
         for service in self.services.values():
             service.on_closed = self._service_closed
             service.prepare()
+        if self.publisher is not None:
+            self.publisher.start()
         if leftovers:
             self.recovery.start()
 
@@ -268,6 +274,8 @@ class Run:
         for service in self.services.values():
             service.let_go()
         self.keeper.close()
+        if self.publisher is not None:
+            self.publisher.close()
         for directory in self.directories:
             try:
                 os.rmdir(directory)
@@ -301,6 +309,8 @@ class Run:
         self.watchdog.leave()
         if self.herald is not None:
             self.herald.park()
+        if self.publisher is not None:
+            self.publisher.park()
         deadline = monotonic() + _PARK
         for service in services:
             service.wait_parked(max(0.0, deadline - monotonic()))
@@ -314,6 +324,8 @@ class Run:
         for service in self.services.values():
             if service.queue.idle and not service.writer.idle:
                 service.queue.ring()
+        if self.publisher is not None:
+            self.publisher.start()
 
     @property
     def owes(self) -> bool:
@@ -327,12 +339,15 @@ class Run:
             () if self.journal_directory is None else (os.path.join(self.journal_directory, ""),)
         )
         hidden = tuple(os.path.join(*_hidden(prefix)) for prefix in self.held_prefixes)
-        return (*journal, *self.held_prefixes, *hidden)
+        live = () if self.publisher is None else self.publisher.paths
+        return (*journal, *self.held_prefixes, *hidden, *live)
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited, touch nothing else of the parent's."""
         if self.keeper.journal is not None:
             self.keeper.journal.abandon()
+        if self.publisher is not None:
+            self.publisher.abandon()
         for service in self.services.values():
             service.abandon()
 

@@ -148,3 +148,5 @@ class Stats(Struct, frozen=True, kw_only=True):
     destinations: Mapping[str, DestinationStats] = {}
     journal: JournalStats = JournalStats(state="off")
     hooks: HookStats = HookStats()
+    live: str = "off"
+    """Live statistics: `on`, `off`, or why the last ones could not be published."""
