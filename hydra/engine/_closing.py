@@ -64,7 +64,6 @@ class Closing(Hands):
         self._rounds = _ROUNDS
         self.on_closed: Callable[[], object] = lambda: None
         self._threaded = threaded
-        self._closed = False
         self._ended: deque[Callable[[], object]] = deque()
 
     @property

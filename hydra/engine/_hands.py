@@ -62,6 +62,7 @@ class Hands:
         """Whether what was queued when the close began has been dealt with, and others go on."""
         self.retired = False
         """Whether another run is in force: nobody comes back for what is opened from now on."""
+        self._closed = False
         self._stuck_at: int | None = None
         self._helped = False
 
@@ -308,6 +309,10 @@ class Hands:
         store = self.writer.store
         if store is not None:
             with self._ticket():
+                if self._closed:
+                    # Its own held lines would be found among those of the dead, and counted
+                    # a second time. The next run finds them all.
+                    return
                 self.writer.adopted += store.adopt()
                 # What copies miss is delivered already.
                 for repair in self.writer.repairs:

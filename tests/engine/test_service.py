@@ -403,6 +403,30 @@ def test_wait_for_a_former_writer(pumped, monkeypatch, calls, waited):
     assert (waited, None) == (now[0], service.predecessor)
 
 
+def test_recovery_that_begins_after_the_close(tmp_path):
+    """A closed run does not take over, and count again, what it has left in its own held files."""
+    settings = load(
+        {
+            "app": "t",
+            "state_dir": str(tmp_path),
+            "destinations": [{"name": "app", "type": "file", "path": str(tmp_path / "no" / "app")}],
+        }
+    )
+    (tmp_path / "no").write_bytes(b"a file where a directory should be")
+    run = build(settings, threaded=False)
+    service = run.services["app"]
+    run.begin_close()
+    run.finish_close(0.0)
+    send(run, 0)
+    service.close_own()
+    before = service.writer.balance()
+    run.recovery.take_over()
+    after = service.writer.balance()
+
+    assert (1, 1, True) == (before.routed, before.pending, before.balanced)
+    assert before == after
+
+
 def read_lines(path):
     """Return the records of a file that has no torn lines."""
     return records(path.read_bytes().splitlines())
