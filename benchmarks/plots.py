@@ -89,6 +89,48 @@ def lines(
     )
 
 
+def series(
+    title: str,
+    values: dict[str, list[tuple[float, float]]],
+    marks: Sequence[tuple[float, str]] = (),
+) -> str:
+    """
+    Return a small picture for each of *values* over the same seconds, one below the other.
+
+    Args:
+        title: Of all of them.
+        values: Seconds and value, in order, by what they are.
+        marks: Events, as a thin line at their second, with what it was to be pointed at.
+    """
+    left, right, height, gap = 60, WIDTH - 10, 70, 34
+    end = max((at for points in values.values() for at, _ in points), default=0.0) or 1.0
+    whole = len(values) * (height + gap)
+
+    def x(at: float) -> float:
+        return left + (right - left) * min(at / end, 1.0)
+
+    parts = [
+        f'<line class="g" x1="{x(at):.1f}" y1="30" x2="{x(at):.1f}" y2="{30 + whole - 10}">'
+        f"<title>{escape(f'{at:g} s: {what}')}</title></line>"
+        for at, what in marks
+    ]
+    for row, (name, points) in enumerate(values.items()):
+        top = 46 + row * (height + gap)
+        most = max((value for _, value in points), default=0.0) or 1.0
+        line = " ".join(
+            f"{x(at):.1f},{top + height * (1 - value / most):.1f}" for at, value in points
+        )
+        parts += [
+            _text(left, top - 6, name),
+            _text(left - 6, top + 10, short(most), "end"),
+            _text(left - 6, top + height, "0", "end"),
+            f'<line class="g" x1="{left}" y1="{top + height}" x2="{right}" y2="{top + height}"/>',
+            f'<polyline points="{line}" fill="none" stroke="{_OURS}" stroke-width="1.5"/>',
+        ]
+    parts.append(_text(right, 46 + whole - 12, f"{short(end)} s", "end"))
+    return _picture(title, 50 + whole, parts)
+
+
 def short(value: float) -> str:
     """Return *value* with three figures that count, as people write it."""
     if value == 0:
