@@ -3,6 +3,7 @@
 #   make test PYTEST_ARGS="-m unit -x"     hand arguments to pytest
 #   make test PYTHON=python3.13            use this interpreter
 #   make bench BENCH_ARGS="--quick"        hand arguments to the benchmarks
+#   make soak SOAK_ARGS="--seconds 60"     hand arguments to the soak
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
@@ -71,6 +72,14 @@ bench: $(DEV) ## measure hydra beside its peers, and write docs/benchmarks.md
 .PHONY: bench-micro
 bench-micro: $(DEV) ## time the steps of the hot path one by one
 	@$(RUN) -m pytest -q benchmarks --benchmark-only --benchmark-sort=name $(PYTEST_ARGS)
+
+.PHONY: scoreboard
+scoreboard: $(DEV) ## play faults with hydra and its peers, and write docs/scoreboard.md
+	@$(RUN) -m benchmarks.scoreboard $(if $(SCORE_ARGS),$(SCORE_ARGS),--publish)
+
+.PHONY: soak
+soak: $(RUNTIME) ## load hydra for ten minutes while faults come and go, then audit
+	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)
 
 .PHONY: outage-day
 outage-day: $(RUNTIME) ## take a destination away for a day, on a fake clock

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from .adapter import Peer, Promises, Read, read_fields
+from .adapter import Peer, Promises, Read, Unsupported, read_fields
 
 
 class AiologgerJson(Peer):
@@ -24,6 +24,8 @@ class AiologgerJson(Peer):
     async def asetup_stream(self, stream: TextIO, level: str) -> None:
         from aiologger.handlers.streams import AsyncStreamHandler
 
+        if not hasattr(stream, "fileno"):
+            raise Unsupported("logs to streams that have a descriptor, to no others")
         self._configure(AsyncStreamHandler(stream=stream), level)
 
     def _configure(self, handler: Any, level: str) -> None:

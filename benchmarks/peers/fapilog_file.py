@@ -17,6 +17,8 @@ class FapilogFile(Peer):
     modules = ("fapilog",)
     page = "https://pypi.org/project/fapilog/0.18.1/"
     promises = Promises(structured=True, queued=True)
+    lost = 0
+    """How many records its close says were dropped."""
 
     def setup(self, path: str, level: str, also: Sequence[str] = ()) -> None:
         from fapilog import LoggerBuilder
@@ -55,10 +57,10 @@ class FapilogFile(Peer):
     def close(self) -> None:
         import asyncio
 
-        asyncio.run(self._log.stop_and_drain())
+        self.lost = asyncio.run(self._log.stop_and_drain()).dropped
 
     async def aclose(self) -> None:
-        await self._log.stop_and_drain()
+        self.lost = (await self._log.stop_and_drain()).dropped
 
     def files(self, path: str) -> list[str]:
         folder = f"{path}.d"
