@@ -100,7 +100,10 @@ class HeldStore:
         self._segments: list[Segment] = []
         self._current: Segment | None = None
         self._number = 0
-        self._left_behind = 0
+        self._left: dict[str, int] = {}
+        self._given: dict[str, int] = {}
+        self.on_taken: Callable[[str], object] = lambda _: None
+        """Told the path of each file that is taken over, so that who left it can `disown` it."""
 
     # Writing.
 
@@ -193,7 +196,17 @@ class HeldStore:
     @property
     def held(self) -> int:
         """Weight of the lines that are not acknowledged."""
-        return self._left_behind + self._weight()
+        return sum(list(self._left.values())) + self._weight()
+
+    @property
+    def given(self) -> int:
+        """Weight of the lines that were held here, and that another store has taken over."""
+        return sum(list(self._given.values()))
+
+    @property
+    def left(self) -> bool:
+        """Whether files with lines were let go of, and nobody has taken them over yet."""
+        return bool(self._left)
 
     @property
     def waiting(self) -> bool:
@@ -308,10 +321,25 @@ class HeldStore:
             before = self._weight()
             loaded = _by_age([segment for segment in found if self._load(segment)])
             self._segments[:0] = loaded
-            self._left_behind = 0
+            for segment in loaded:
+                self._taken(segment)
             for segment in loaded:
                 self._retire_if_finished(segment)
             return self._weight() - before
+
+    def _taken(self, segment: Segment) -> None:
+        self.disown(segment.path)
+        self.on_taken(segment.path)
+
+    def disown(self, path: str) -> None:
+        """
+        Hold no more what was left behind in the file at *path*: another store has it.
+
+        Any thread may call this; nothing happens where the file was not left by this store.
+        """
+        weight = self._left.pop(path, None)
+        if weight is not None:
+            self._given[path] = self._given.get(path, 0) + weight
 
     def _load(self, segment: Segment) -> bool:
         try:
@@ -362,6 +390,7 @@ class HeldStore:
                 segment = None if path in kept else self._directory.take_over(path)
                 if segment is not None and self._load(segment):
                     self._segments.insert(0, segment)
+                    self._taken(segment)
             return self._weight() - before
 
     def _import(self, run: str, fresh: dict[bytes, bytes], scan: Position | None) -> None:
@@ -378,12 +407,12 @@ class HeldStore:
         """
         Let go of the files; those that hold lines stay for the next start. Idempotent.
 
-        `held` still counts them; a later `write` begins a new file.
+        `held` still counts them, until they are disowned; a later `write` begins a new file.
         """
         with self._lock:
             for segment in list(self._segments):
                 self._retire_if_finished(segment)
-            self._left_behind += self._weight()
+            self._left.update((s.path, s.weight) for s in self._segments if s.left)
             self._forget()
 
     def abandon(self) -> None:

@@ -92,7 +92,7 @@ class Books:
         self.delivered = 0
         self.replayed = 0
         self.adopted = 0
-        """Deliveries that were not routed by this run: dead processes left them."""
+        """Deliveries that were not routed by this run: others left them."""
         self.stranded: list[Entry] = []
         """Refused for good and not kept aside: only the journal has them."""
         self._parted = 0
@@ -185,6 +185,9 @@ class Books:
         delivered, dropped = self.delivered, self.drops.total
         pending = self.pending
         routed = sum(stream.issued for stream in self.streams) + self.adopted
+        if self.store is not None:
+            # They are in the books of the run that has taken them over.
+            routed -= self.store.given
         for tier, batch, outcome in self.chain.unabsorbed:
             routed += weight(self._kept_late(tier, batch, outcome))
         return Balance(

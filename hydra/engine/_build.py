@@ -260,7 +260,7 @@ class _Places:
         run = self._run
         run.held_prefixes.append(path)
         self._prefixes.setdefault(name, path)
-        return HeldStore(
+        store = HeldStore(
             path,
             app=self._settings.app,
             destination=f"{name}{mark}",
@@ -278,6 +278,8 @@ class _Places:
             ),
             scan=hint,
         )
+        store.on_taken = run.recovery.note_taken
+        return store
 
     def dead_letters(self, name: str) -> DeadLetters | None:
         """Return where refused records of *name* are kept: beside what is held for it."""

@@ -23,7 +23,7 @@ from ._bell import Bell
 from ._jobs import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from fallbacks.chain import Chain
     from fallbacks.position import Position
@@ -63,6 +63,8 @@ class Hands:
         self.retired = False
         """Whether another run is in force: nobody comes back for what is opened from now on."""
         self._closed = False
+        self.on_left: Callable[[], object] = lambda: None
+        """Told when files of held lines have been let go of, for somebody to take over."""
         self._stuck_at: int | None = None
         self._helped = False
 
@@ -190,6 +192,8 @@ class Hands:
         if store is not None and store not in chain.tiers:
             # No tier holds anything there, but it has what dead runs left.
             store.close()
+        if any(store.left for store in self.writer.stores):
+            self.on_left()
 
     def pump(self) -> bool:
         """
@@ -302,10 +306,10 @@ class Hands:
     def _pause(self, seconds: float) -> object:
         return self._bell.wait(seconds)
 
-    # -- what dead processes left
+    # -- what others left
 
     def adopt(self) -> None:
-        """Take over the held files of dead processes."""
+        """Take over the held files of dead processes, and of closed runs of this one."""
         store = self.writer.store
         if store is not None:
             with self._ticket():

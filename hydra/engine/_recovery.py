@@ -1,9 +1,11 @@
 """
-Recovery: what dead runs left is taken over by the run that came after them.
+Recovery: what others left is taken over by the run that came after them.
 
 Rule 1: held lines are adopted as they are, journals line by line.
 Rule 2: nothing is lost by a recovery that fails or is cut short: the files stay,
 and the next start finds them again.
+Rule 3: a run of this process that left something has it in its books until it is
+taken over. It may be a run of any scope; files are told by their paths.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from fallbacks.journal import Refusals, adopt
 from ..core.ids import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from fallbacks.journal import Recovered
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 class Recovery:
     """
-    Take over what dead runs left to the destinations of *run*.
+    Take over what dead processes, and closed runs of this one, left to the destinations of *run*.
 
     Args:
         run: The run that takes it.
@@ -36,8 +38,8 @@ class Recovery:
         self.failures = 0
         """Journals that could not be taken over, and stayed where they are."""
         self.refusals = Refusals()
-        self.former: Callable[[str], Run | None] = lambda _: None
-        """Gives the run of this process that has a name, while it is in the books."""
+        self.runs: Callable[[], Iterable[Run]] = lambda: ()
+        """Gives the runs of this process that are in the books."""
         self._run = run
         self._asked: deque[None] = deque()
         self._at_work = allocate_lock()
@@ -61,6 +63,8 @@ class Recovery:
         """Take over what is there, on this thread."""
         run = self._run
         for service in run.services.values():
+            if run.closed:
+                return
             service.adopt()
         directory = run.journal_directory
         if directory is None:
@@ -90,11 +94,18 @@ class Recovery:
 
     def _strike_out(self, recovered: Recovered) -> None:
         """Where the run was one of this process: its records are in the books of this one now."""
-        former = self.former(recovered.run)
+        former = next((run for run in self.runs() if run.id == recovered.run), None)
         if former is None:
             return
         for name, lines in recovered.pending.items():
             former.services[name].hand_over({identify(line) for line in lines})
+
+    def note_taken(self, path: str) -> None:
+        """Where the held file at *path* was one of this process: it is in other books now."""
+        for run in self.runs():
+            for service in run.services.values():
+                for store in service.writer.stores:
+                    store.disown(path)
 
     def notify(self, wake: Callable[[], object]) -> None:
         """Have *wake* called when the recovery is over; at once when it is."""

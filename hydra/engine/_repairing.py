@@ -154,6 +154,12 @@ class Repairing(Rejecting):
         """Records that are delivered and that a copy will never get, once for each."""
         return sum(repair.missed for repair in self.repairs)
 
+    @property
+    def stores(self) -> list[HeldStore]:
+        """Where lines of this destination are: those that are held, and those that copies miss."""
+        found = (self.store, *(repair.store for repair in self.repairs))
+        return [store for store in found if store is not None]
+
     def _can_repair(self) -> bool:
         now = self._clock.monotonic()
         return any(

@@ -93,6 +93,8 @@ class Run:
         self.held_prefixes: list[str] = []
         """Paths that the names of held files begin with."""
         self.journal_directory: str | None = None
+        self.on_left: Callable[[], object] = lambda: None
+        """Told when the run is gone and has left records for somebody to take over."""
         self.successor: Callable[[], Run | None] = lambda: None
         """Gives the run in force, for calls that find that this one is not."""
         self.suppressed = count()
@@ -106,6 +108,7 @@ class Run:
         self.gone = False
         """Whether threads, files and directories of the run have been let go of."""
         self._ending = [True]
+        self._leaves = False
         self._awaited: deque[Callable[[], object]] = deque()
         self._streams: dict[tuple[tuple[str, ...], bool], Stream] = {}
         self.recovery = Recovery(self)
@@ -201,9 +204,11 @@ class Run:
         """Begin to serve: async sinks get their loop, *leftovers* of dead runs are taken over."""
         for service in self.services.values():
             service.on_closed = self._service_closed
+            service.on_left = self._note_left
             service.prepare()
         if self.publisher is not None:
             self.publisher.start()
+        self.keeper.on_left = self._note_left
         if leftovers:
             self.recovery.start()
 
@@ -285,8 +290,20 @@ class Run:
         if self.recovery.over:
             # It may have ended just now, and have opened files in doing so.
             self._close_own()
+        self._hand_on()
         while self._awaited:
             self._awaited.popleft()()
+
+    def _note_left(self) -> None:
+        self._leaves = True
+        if self.gone:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        # Once for all services: each time, whoever takes over looks at everything.
+        if self._leaves:
+            self._leaves = False
+            self.on_left()
 
     def recovery_over(self) -> None:
         """Let go of what the recovery has opened, if the run is gone."""

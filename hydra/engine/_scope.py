@@ -128,7 +128,7 @@ class Scope:
         fresh.successor = self.current
         fresh.default_layer = self._default
         fresh.admission.peers = self._engine.admissions
-        fresh.recovery.former = self._retired_run
+        fresh.recovery.runs = self._engine.all_runs
         old, self.run = self.run, fresh
         if old is not None:
             self._retired = [*self._retired, old]
@@ -137,7 +137,7 @@ class Scope:
         self._forget_routes()
         fresh.start(leftovers=leftovers(fresh))
         if old is not None:
-            old.keeper.on_left = self._take_over_left
+            old.on_left = self._take_over_left
             old.retire()
             self._forget_retired()
         _hooks.register(self._engine)
@@ -149,11 +149,8 @@ class Scope:
         owing = [other for other in retired if other.gone and other.owes]
         self._retired = owing[-KEPT:] + [other for other in retired if not other.gone]
 
-    def _retired_run(self, name: str) -> Run | None:
-        return next((run for run in self._retired if run.id == name), None)
-
     def _take_over_left(self) -> None:
-        # What a retired run has left to its journal need not wait for another start.
+        # What a retired run has left to its files need not wait for another start.
         run = self.run
         if run is not None and not run.closing:
             run.recovery.start()

@@ -79,6 +79,30 @@ def configure(*sinks: Callable[..., object], **options: object) -> None:
     hydra.configure(**{"level": "trace", "destinations": destinations} | options)
 
 
+class Between:
+    """
+    The numbers of a stream, where something happens before the first one is taken.
+
+    To a call that is past the question whether its run is in force, it happens
+    as in another thread.
+    """
+
+    def __init__(self, stream, happen):
+        self._numbers = stream.numbers
+        self.to_happen = [happen]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.to_happen:
+            self.to_happen.pop()()
+        return next(self._numbers)
+
+    def __repr__(self):
+        return repr(self._numbers)
+
+
 def block_writer(sink: Sink, log: hydra.Logger) -> None:
     """Have the writer hang in *sink* with one record in its hands and an empty queue."""
     sink.shut()

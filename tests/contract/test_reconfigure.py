@@ -17,6 +17,7 @@ from hydra.core import EMPTY, ERROR, INFO
 from hydra.engine import ENGINE
 from tests.contract.kit import (
     PATIENCE,
+    Between,
     Sink,
     balanced,
     closed,
@@ -215,30 +216,6 @@ def test_calls_while_closing(log, tmp_path):
     assert took < PATIENCE / 2
     assert (0, sum(counts)) == (stats.destinations["app"].rescues, stats.delivered)
     assert sum(counts) == sum(b'"logger":"shop"' in line for line in lines)
-
-
-class Between:
-    """
-    The numbers of a stream, where something happens before the first one is taken.
-
-    To a call that is past the question whether its run is in force, it happens
-    as in another thread.
-    """
-
-    def __init__(self, stream, happen):
-        self._numbers = stream.numbers
-        self.to_happen = [happen]
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self.to_happen:
-            self.to_happen.pop()()
-        return next(self._numbers)
-
-    def __repr__(self):
-        return repr(self._numbers)
 
 
 def to_file(path):

@@ -477,6 +477,20 @@ def test_store_adopts_its_own_files_after_a_close(fs: FaultyFilesystem) -> None:
     assert (1, 1, [line(1)]) == (held.adopt(), held.held, drain(held))
 
 
+def test_store_of_the_same_process_takes_over_and_says_so(fs: FaultyFilesystem) -> None:
+    """Who left a file is told its path, and holds its lines no more, only once."""
+    old, new = store(fs), store(fs, "runb")
+    old.write([line(1), line(2)])
+    old.close()
+    new.on_taken = old.disown
+    left = (old.left, old.held, old.given)
+    adopted = new.adopt()
+    old.disown("/state/shop.app.runa-1.held")
+
+    assert ((True, 2, 0), 2) == (left, adopted)
+    assert (False, 0, 2) == (old.left, old.held, old.given)
+
+
 def test_unfinished_file_goes_at_the_next_start(fs: FaultyFilesystem) -> None:
     """A hidden file of the dead is removed, one of the living stays; a failure is counted."""
     fs.makedirs("/state")
