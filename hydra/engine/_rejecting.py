@@ -5,7 +5,8 @@ Rule 1: a record leaves here as a dead letter: kept aside first, then counted as
 dropped, told, and acknowledged in the journal. Killed in between, it is refused
 and kept aside again by the next start, with the same id.
 Rule 2: where it cannot be kept aside, a record of level ERROR or above stays where it
-is, in the journal or held, and any other one is dropped as refused.
+is, in the journal or held, and any other one is dropped as refused. What is in the
+journal is tried again with the next refusal, for a barrier, and at the close.
 Rule 3: the ticket holder's, like everything that a job ends in.
 """
 

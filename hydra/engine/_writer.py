@@ -147,6 +147,7 @@ class Writer(Replaying):
             self._hasten = False
             self._replay_at = self._declare_at = 0.0
             self._hasten_repairs()
+            self.retry_stranded()
             self.chain.hasten()
         order: list[Callable[[Collection[int] | None, bool], Job | None]]
         order = [self._control_job, partial(self._live_job, sheds=replay)]

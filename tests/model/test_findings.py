@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from fallbacks import Retryable, System
+from fallbacks import Permanent, Retryable, System
 from fallbacks.position import Position
 from fallbacks.testing import FakeClock, FaultyFilesystem, FaultyTier
 from hydra.config._settings import (
@@ -310,3 +310,27 @@ def test_file_that_was_read_is_known_although_its_close_fails(
     assert 1 == fs.read(f"{ROOT}/one.log").count(b'"seq":1')
 
     _close(heir)
+
+
+def test_refused_record_is_kept_aside_when_somebody_waits(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    An ERROR that could not be kept aside does not stay in the journal until the close.
+    """
+    sink = FaultyTier([Permanent("never")])
+    run = _run(fs.process(1), clock, [DestinationSettings(name="one", type="sink", sink=sink)])
+    writer = run.services["one"].writer
+    fs.fail("open", errno.EACCES, times=None, path="*.dead")
+    _log(run, 40)
+    _drain(run, clock)
+    before = writer.pending
+    fs.heal()
+    passed: list[int] = []
+    writer.barrier(Barrier(lambda: passed.append(writer.pending)))
+    _drain(run, clock)
+
+    assert (1, [0]) == (before, passed)
+    assert {("error", "dead_letter"): 1} == writer.drops.counts()
+
+    _close(run)
