@@ -148,9 +148,9 @@ def growth(samples: Sequence[Sample]) -> list[str]:
     """
     Return the processes that grew without bound.
 
-    The rule, for each life of 8 s or more: the median of the last quarter must not be above the
-    highest of the second quarter by more than 24 MiB, or 12 descriptors. The first quarter is
-    the start; a leak is what goes on.
+    The rule, for each life of 8 s or more: the median of the last quarter is above the highest
+    of the second quarter by more than 24 MiB, or 12 descriptors, and above the highest of the
+    third as well. The first quarter is the start; a leak is what goes on.
     """
     lives: dict[int, list[Sample]] = {}
     for sample in samples:
@@ -159,20 +159,22 @@ def growth(samples: Sequence[Sample]) -> list[str]:
     for pid, life in lives.items():
         if life[-1].at - life[0].at < LIFE or len(life) < 8:
             continue
-        quarter = len(life) // 4
-        second, last = life[quarter : 2 * quarter], life[-quarter:]
-        rss = statistics.median(s.rss for s in last) - max(s.rss for s in second)
+        rss = _growth([s.rss for s in life])
         if rss > RSS_ALLOWED:
-            found.append(
-                f"process {pid} grew by {rss / MIB:.1f} MiB from its second quarter to its last"
-            )
-        opened = statistics.median(s.descriptors for s in last) - max(s.descriptors for s in second)
+            found.append(f"process {pid} has grown by {rss / MIB:.1f} MiB, and goes on")
+        opened = _growth([s.descriptors for s in life])
         if opened > DESCRIPTORS_ALLOWED:
-            found.append(
-                f"process {pid} has {opened:g} descriptors more in its last quarter "
-                "than in its second"
-            )
+            found.append(f"process {pid} has {opened:g} descriptors more, and goes on")
     return found
+
+
+def _growth(values: Sequence[int]) -> float:
+    """Return by how much the last quarter is above the second; 0 if it is not above the third."""
+    quarter = len(values) // 4
+    last = statistics.median(values[-quarter:])
+    if last <= max(values[-2 * quarter : -quarter]):
+        return 0.0
+    return last - max(values[quarter : 2 * quarter])
 
 
 def verdict(

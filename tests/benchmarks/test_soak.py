@@ -166,17 +166,19 @@ def test_leak_of_descriptors() -> None:
     leak = _life(60, opened=lambda at: 20 + int(at))
 
     assert ["descriptors"] == [w.split()[4] for w in judge.growth(leak)]
+    assert [] == judge.growth(_life(60, opened=lambda at: 20 + int(at / 10)))
 
 
 def test_what_is_no_leak() -> None:
     """
-    A start, a hump while something is held, and a life too short to tell are no leaks.
+    A start, a step, a hump while something is held, and a life too short to tell are no leaks.
     """
+    step = _life(12, opened=lambda at: 8 if at < 6.5 else 40)
     start = _life(60, rss=lambda at: int(min(20 + at * 4, 60) * MIB))
     hump = _life(60, rss=lambda at: (150 if 20 < at < 40 else 50) * MIB)
     short = _life(6, rss=lambda at: int(at * 100) * MIB)
 
-    assert [] == judge.growth(start) + judge.growth(hump) + judge.growth(short)
+    assert [] == judge.growth(start) + judge.growth(step) + judge.growth(hump) + judge.growth(short)
 
 
 def test_each_life_is_judged_by_itself() -> None:
