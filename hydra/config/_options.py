@@ -236,7 +236,8 @@ DESTINATION: Final = (
         "replay_rate",
         "count",
         values.count(1),
-        "The most held records per second that it gets when it is back. New records do not count.",
+        "The most held records per second that it gets when it is back, and of what it "
+        "missed each copy. New records do not count.",
         default="as many as it takes",
     ),
 )

@@ -132,6 +132,11 @@ def numbered(line: bytes) -> tuple[str, int, str]:
     return parsed.stream, parsed.n, level
 
 
+def most_lines(rate: float) -> int:
+    """Return how many lines a chunk may have where *rate* in a second are sent back at most."""
+    return int(max(1, min(REPLAY_LINES, rate * REPLAY_PAUSE)))
+
+
 def weight(lines: Sequence[bytes]) -> int:
     """Return how many of *lines* count in the ledger; control records do not."""
     return sum(map(weigh, lines))

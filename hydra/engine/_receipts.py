@@ -215,11 +215,14 @@ class OwnReceipt(Receipt):
         """How safe the record is now; the best that is certain."""
         entry = self._entry
         states = {fate.state for fate in list(entry.fates.values())}
+        if entry.settled and State.DROPPED in states:
+            # Not the journal either has it any more for who did not get it.
+            return Durability.QUEUED
         if entry.durable:
             return Durability.DISK
         if entry.settled and states == {State.DELIVERED}:
             return Durability.SINK
-        if entry.segment is not None or (entry.settled and State.DROPPED not in states):
+        if entry.segment is not None or entry.settled:
             return Durability.KERNEL
         return Durability.QUEUED
 

@@ -3,8 +3,9 @@ Repair: what one copy of a destination missed while others took it, and its way 
 
 Rule 1: such a record is delivered. What happens here is no part of the ledger: it
 is counted by copy, as waiting for repair or as missed for good.
-Rule 2: as replay, in order, in chunks, never waiting; one copy at a time, since the
-misses of each are in a store of its own.
+Rule 2: as replay, in order, in chunks, never waiting, and no more lines in a second
+than the destination is said to bear; one copy at a time, since the misses of each
+are in a store of its own.
 Rule 3: for a record that too few copies have, it is remembered which have it, so
 that they do not get it again. That memory is bounded and ends with the process;
 beyond it they get the record again, with the same id.
@@ -12,6 +13,7 @@ beyond it they get the record again, with the same id.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +23,7 @@ from fallbacks.strategy import Rule
 from fallbacks.tier import Kind
 
 from ..core.ids import identify
-from ._jobs import REPLAY_BYTES, REPLAY_LINES, REPLAY_PAUSE, Job, JobKind, weight
+from ._jobs import REPLAY_BYTES, REPLAY_PAUSE, Job, JobKind, most_lines, weight
 from ._lookup import already_there, file_among
 from ._rejecting import Rejecting
 
@@ -49,15 +51,28 @@ class Repair:
     Args:
         store: Keeps the lines; None when there is no place for them.
         tiers: Indices of the tiers of the copy.
+        rate: How many lines it gets back in a second at most.
     """
 
-    __slots__ = ("_done", "at", "doubtful", "missed", "repaired", "store", "tiers")
+    __slots__ = (
+        "_done",
+        "_paced_until",
+        "_rate",
+        "at",
+        "doubtful",
+        "missed",
+        "repaired",
+        "store",
+        "tiers",
+    )
 
-    def __init__(self, store: HeldStore | None, tiers: tuple[int, ...]) -> None:
+    def __init__(
+        self, store: HeldStore | None, tiers: tuple[int, ...], rate: float = math.inf
+    ) -> None:
         self.store = store
         self.tiers = tiers
         self.at = 0.0
-        """When the next chunk may be tried, in monotonic seconds."""
+        """When the next chunk may be tried, in monotonic seconds; who waits may hasten it."""
         self.doubtful = False
         """Whether the copy may have lines of the store already."""
         self.missed = 0
@@ -65,6 +80,13 @@ class Repair:
         self.repaired = 0
         """Records that it got later than the others."""
         self._done: set[bytes] = set()
+        self._rate = rate
+        self._paced_until = 0.0
+
+    @property
+    def ready_at(self) -> float:
+        """When the next chunk may be sent: nobody hastens the pace."""
+        return max(self.at, self._paced_until)
 
     @property
     def waiting(self) -> int:
@@ -74,14 +96,14 @@ class Repair:
     def job(self, chain: Chain, tiers: Collection[int] | None, now: float) -> Job | None:
         """Return a job with the oldest lines; None when it has to be later, or there are none."""
         store = self.store
-        if store is None or not store.waiting or now < self.at:
+        if store is None or not store.waiting or now < self.ready_at:
             return None
         allowed = [index for index in self.tiers if tiers is None or index in tiers]
         if not any(chain.plan.available(index, now) for index in allowed):
             self.at = now + REPLAY_PAUSE
             return None
         try:
-            chunk = store.lines(REPLAY_LINES, REPLAY_BYTES)
+            chunk = store.lines(most_lines(self._rate), REPLAY_BYTES)
         except OSError:
             chunk = None
         if chunk is None:
@@ -104,6 +126,7 @@ class Repair:
         assert self.store is not None
         assert job.chunk is not None
         delivery, batch = job.delivery, job.batch
+        self._paced_until = now + len(batch) / self._rate
         refused = [batch[rejected.index] for rejected in delivery.rejected]
         delivery.rejected = []
         # A part of a chunk may have been refused in an attempt before this one.
@@ -135,10 +158,12 @@ class Repairing(Rejecting):
         store: HeldStore | None,
         clock: Clock,
         journal: Ledgerkeeper,
+        repair_rate: float = math.inf,
     ) -> None:
         super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
         self.repairs = [
-            Repair(_store(chain, copy), tiers) for copy, tiers in enumerate(chain.copies)
+            Repair(_store(chain, copy), tiers, repair_rate)
+            for copy, tiers in enumerate(chain.copies)
         ]
         """One for each copy, the destination itself first."""
         self._turns = deque(self.repairs)
@@ -163,7 +188,7 @@ class Repairing(Rejecting):
     def _can_repair(self) -> bool:
         now = self._clock.monotonic()
         return any(
-            repair.store is not None and repair.store.waiting and now >= repair.at
+            repair.store is not None and repair.store.waiting and now >= repair.ready_at
             for repair in self.repairs
         )
 
@@ -183,7 +208,7 @@ class Repairing(Rejecting):
         plan = self.chain.plan
         waits = [
             max(
-                repair.at - now,
+                repair.ready_at - now,
                 min(
                     REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
                     for tier in repair.tiers

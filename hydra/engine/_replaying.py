@@ -17,7 +17,7 @@ from fallbacks.batch import Batch
 from fallbacks.outcomes import Outcome
 
 from ..core.ids import identify, weigh
-from ._jobs import REPLAY_BYTES, REPLAY_LINES, REPLAY_PAUSE, Job, JobKind, weight
+from ._jobs import REPLAY_BYTES, REPLAY_PAUSE, Job, JobKind, most_lines, weight
 from ._lookup import already_there, file_among
 from ._repairing import Repairing
 
@@ -59,9 +59,17 @@ class Replaying(Repairing):
         journal: Ledgerkeeper,
         replay_rate: float | None = None,
     ) -> None:
-        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
         self._replay_rate = math.inf if replay_rate is None else replay_rate
-        self._most_lines = int(max(1, min(REPLAY_LINES, self._replay_rate * REPLAY_PAUSE)))
+        super().__init__(
+            name,
+            chain,
+            queue,
+            store=store,
+            clock=clock,
+            journal=journal,
+            repair_rate=self._replay_rate,
+        )
+        self._most_lines = most_lines(self._replay_rate)
         self._chunk_lines = self._limit = min(FIRST_LINES, self._most_lines)
         self._replay_began = 0.0
         self._paced_until = 0.0

@@ -269,3 +269,22 @@ def test_receipt_of_a_record_that_is_dropped():
     assert not told.delivered
     assert set(told.dropped) == {"app"}
     assert sum(stats.drops.values()) == 1
+
+
+def test_dropped_somewhere_is_not_safe():
+    """A record that one destination refuses for good is Q, although the other one has it."""
+    sink = Sink(shut=True)
+
+    def broken(lines):
+        return Permanent("never")
+
+    hydra.configure(destinations=[destination(sink, "app"), destination(broken, "strict")])
+    receipt = hydra.get_logger("shop").error("failed")
+    at_once = receipt.durability
+    sink.open()
+    told = receipt.wait(PATIENCE)
+
+    assert {"app": "delivered", "strict": "dropped"} == {
+        name: fate.state.value for name, fate in told.fates.items()
+    }
+    assert (hydra.Durability.KERNEL, hydra.Durability.QUEUED) == (at_once, receipt.durability)

@@ -20,7 +20,7 @@ from hydra.engine._build import build
 from hydra.engine._reading import read
 from hydra.engine._repairing import Repair
 from hydra.metrics import Stats
-from hydra.queue import State
+from hydra.queue import Barrier, State
 from tests.sinks._kit import held_files, numbers, records, until
 
 pytestmark = pytest.mark.integration
@@ -140,6 +140,24 @@ def test_mirror_repairs_a_copy_that_was_down(world):
 
     assert [[0, 1, 2, 3, 4]] * 2 == [w.got(0), w.got(1)]
     w.check(accepted=5, delivered=5, replayed=0, held=0, repairing=0, missed=0)
+
+
+def test_repair_keeps_to_the_replay_rate(world):
+    """A copy gets so many of the records it missed in a second at most, whoever waits for them."""
+    w = world("mirror", replay_rate=100)
+    w.sinks[1].fail_with(DOWN)
+    w.log(500)
+    w.pump(seconds=40.0)
+    w.sinks[1].heal()
+    got = []
+    for _ in range(12):
+        w.writer.barrier(Barrier(lambda: None))
+        w.service.pump()
+        got.append(len(w.got(1)))
+        w.clock.advance(0.5)
+
+    assert [*range(50, 501, 50), 500, 500] == got
+    w.check(accepted=500, delivered=500, repairing=0, missed=0)
 
 
 def test_mirror_repairs_the_destination_itself(world):
