@@ -174,8 +174,9 @@ def test_process_ends_within_its_deadline(kind, end, tmp_path):
 
     assert (b"", -signal.SIGTERM if end == "sigterm" else 0) == (done.stderr, done.returncode)
     out = done.stdout.decode().split()
-    # The deadline, and what an interpreter takes to end on a busy machine.
-    assert ended - float(out[1]) < 0.5 + 2.0
+    # The deadline, and what an interpreter takes to end on a busy machine: not the 30 s of
+    # the sink, and not for ever.
+    assert ended - float(out[1]) < 0.5 + 10.0
     if end == "close":
         assert ["closed", "True", "20", "0"] == out[2:]
     held = [
