@@ -24,7 +24,6 @@ from ..core.line import (
     encode,
     escape_controls,
     format_message,
-    logger_tag,
 )
 from ..core.timestamps import MILLISECOND, THREE_DIGITS
 from ..core.values import INT_MAX, INT_MIN
@@ -58,8 +57,8 @@ class Log(Protocol):
         """Send a record that may need anything; what is not plain goes there."""
 
 
-def make_route(stream: Stream, level: int, name: str) -> Route:
-    """Return the route to *stream* for records at *level* of the loggers called *name*."""
+def make_route(stream: Stream, level: int, tag: bytes) -> Route:
+    """Return the route to *stream* for records at *level* of the loggers with the name *tag*."""
     run = stream.run
     if run.settings.processors or run.settings.callsite:
         return lambda log, message, args, fields: log._emit(
@@ -67,7 +66,7 @@ def make_route(stream: Stream, level: int, name: str) -> Route:
         )
     encoder, home, time_ns = run.encoder, run.home, run.time_ns
     numbers, prefix, send = stream.numbers, stream.prefix, stream.send
-    middle = b'Z","level":%b,"logger":%b,"message":' % (level_tag(level), logger_tag(name))
+    middle = b'Z","level":%b,"logger":%b,"message":' % (level_tag(level), tag)
     # Below ERROR, and with one queue, a record is numbered and queued right here, if its
     # line fits into one place of the queue. Such a line cannot be over the limit.
     queue = stream.writers[0].queue

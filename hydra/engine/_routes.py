@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core.line import logger_tag
 from ._route import make_route
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ class Routes:
         lease: Kept for as long as these routes are, see `Lease`.
     """
 
-    __slots__ = ("__weakref__", "by_level", "lease", "name", "scope")
+    __slots__ = ("__weakref__", "by_level", "lease", "name", "scope", "tag")
 
     def __init__(self, name: str, scope: Scope, lease: Lease | None = None) -> None:
         self.name = name
+        self.tag = logger_tag(name)
         self.scope = scope
         self.lease = lease
         self.by_level: dict[int, Route | None] = {}
@@ -35,7 +37,7 @@ class Routes:
         """Ask the run in force where records of *level* go, and remember it."""
         run = self.scope.current()
         stream = run.route(self.name, level)
-        route = None if stream is None else make_route(stream, level, self.name)
+        route = None if stream is None else make_route(stream, level, self.tag)
         self.by_level[level] = route
         if run is not self.scope.run:
             # The configuration changed in between; what was just remembered is stale.

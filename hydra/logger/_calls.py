@@ -25,7 +25,7 @@ from ..core.levels import (
     level_tag,
     parse_level,
 )
-from ..core.line import EMPTY, Fragment, LineEncoder, logger_tag
+from ..core.line import EMPTY, Fragment, LineEncoder
 from ..engine import ENGINE, FILTERED, SAMPLED, Receipt, warn
 from ._control import parted
 from ._processing import process
@@ -221,7 +221,7 @@ class Calls:
         body = encoder.body(
             run.time_ns(),
             level_tag(level),
-            logger_tag(self.name),
+            self._routes.tag,
             message,
             bound,
             context,
