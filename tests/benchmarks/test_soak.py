@@ -105,19 +105,26 @@ def test_id_twice_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("audited", "wrong"),
-    [
-        ({"verdict": "complete", "missing": 0}, False),
-        ({"verdict": "unclean", "missing": 0}, False),
-        ({"verdict": "incomplete", "missing": 1, "missing_guaranteed": 0}, True),
-        ({"error": "no such file"}, True),
-    ],
+    ("grave", "missing", "total", "wrong"),
+    [(0, 0, 9, False), (1, 1, None, True), (0, 1, 9, True), (0, 1, None, False)],
 )
-def test_what_the_audit_says(audited: dict[str, Any], wrong: bool) -> None:
+def test_what_the_audit_says(grave: int, missing: int, total: int | None, wrong: bool) -> None:
     """
-    A number that nothing accounts for is wrong, and so is an audit that did not come about.
+    No guaranteed record may be missing, and none at all in a run that was closed.
     """
-    assert wrong == bool(judge.holes(Destination("app", [], audited=audited)))
+    run = {"streams": [{"missing": missing, "total": total}]}
+    said = {"missing_guaranteed": grave, "details": [run]}
+
+    assert wrong == bool(judge.holes(Destination("app", [], audited=said)))
+
+
+def test_audit_that_did_not_come_about() -> None:
+    """
+    An audit that cannot be read proves nothing.
+    """
+    said = {"error": "no such file"}
+
+    assert ["app: hydra audit: no such file"] == judge.holes(Destination("app", [], audited=said))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +222,7 @@ def test_soak_passes_and_finds_what_is_planted(tmp_path: Path) -> None:
     lost = found()
     assert 2 == len(lost)
     assert lost[0].startswith("front: 1 of ")
-    assert "missing 1, guaranteed 1" in lost[1]
+    assert "1 guaranteed missing" in lost[1]
     front.write_bytes(b"".join([*lines, lines[at]]))
     assert ["front.log: 1 ids twice"] == [wrong.rpartition(":")[0] for wrong in found()]
 
