@@ -5,6 +5,7 @@ Records that a destination refuses for good.
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -164,3 +165,42 @@ def test_nowhere_to_keep_it_aside(tmp_path) -> None:
 
     assert {("info", "refused"): 1} == dict(stats.drops)
     assert stats.balanced
+
+
+def test_three_of_a_thousand_are_found_in_sixty_calls():
+    """Through the engine: 997 records arrive, three are kept aside, and the sink is not worn out."""
+    calls: list[int] = []
+    taken: list[int] = []
+
+    stuck, queued = threading.Event(), threading.Event()
+
+    def strict(lines):
+        if not stuck.is_set():
+            stuck.set()
+            queued.wait(PATIENCE)
+            return None
+        calls.append(len(lines))
+        numbers = [json.loads(line)["n"] for line in lines]
+        if {7, 500, 998} & set(numbers):
+            return Permanent("n is not of the schema")
+        taken.extend(numbers)
+        return None
+
+    hydra.configure(
+        control_records=False,
+        destinations=[{"name": "app", "type": "sink", "sink": strict, "batch": 1_000}],
+        queue={"records": 2_000},
+    )
+    log = hydra.get_logger("shop")
+    log.info("first")
+    assert stuck.wait(PATIENCE)
+    for n in range(1_000):
+        log.info("placed", n=n)
+    queued.set()
+    stats = hydra.close(PATIENCE)
+
+    assert [n for n in range(1_000) if n not in {7, 500, 998}] == sorted(taken)
+    assert {("info", "dead_letter"): 3} == stats.drops
+    assert (998, 3, True) == (stats.delivered, stats.dropped, stats.balanced)
+    assert calls[0] == 1_000
+    assert len(calls) <= 60
