@@ -168,7 +168,7 @@ def test_nowhere_to_keep_it_aside(tmp_path) -> None:
 
 
 def test_three_of_a_thousand_are_found_in_sixty_calls():
-    """Through the engine: 997 records arrive, three are kept aside, and the sink is not worn out."""
+    """Through the engine: 997 arrive, three are kept aside, and the sink is not worn out."""
     calls: list[int] = []
     taken: list[int] = []
 
