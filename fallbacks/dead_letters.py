@@ -16,7 +16,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -36,6 +36,8 @@ _TAKEN: Final = re.compile(r"\.dead-[0-9a-f]{12}$")
 _READ: Final = 1024 * 1024
 _ATTEMPTS: Final = 8
 _LONGEST_REASON: Final = 500
+# A line is 64 KiB unless somebody raised that, and a byte of it six in JSON.
+_LONGEST_LETTER: Final = 16 * 1024 * 1024
 
 
 class Letter(Struct, frozen=True):
@@ -288,16 +290,9 @@ def take_over_unlocked(system: System, path: str) -> int:
 
 
 def _read(system: System, fd: int) -> Contents:
-    size = system.fstat(fd).st_size
-    data = bytearray()
-    while len(data) < size:
-        piece = system.pread(fd, min(_READ, size - len(data)), len(data))
-        if not piece:
-            break
-        data += piece
     found: dict[bytes, Letter] = {}
     torn = newer = 0
-    for line in bytes(data).split(b"\n"):
+    for line in _lines(system, fd):
         letter = decode(line) if line else None
         if isinstance(letter, Letter):
             found[letter.line] = letter
@@ -306,6 +301,19 @@ def _read(system: System, fd: int) -> Contents:
         else:
             torn += bool(line)
     return Contents(tuple(found.values()), torn, newer)
+
+
+def _lines(system: System, fd: int) -> Iterator[bytes]:
+    """Yield the lines of a file, without their newlines; one too long to be a letter in pieces."""
+    rest, at = b"", 0
+    while piece := system.pread(fd, _READ, at):
+        at += len(piece)
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+        if len(rest) > _LONGEST_LETTER:
+            yield rest
+            rest = b""
+    yield rest
 
 
 class Taken:

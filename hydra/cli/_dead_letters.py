@@ -80,7 +80,11 @@ def dead_files(places: Iterable[Place]) -> list[DeadFile]:
 
 def described(letter: Letter) -> str:
     """Return one line about *letter*, for people."""
-    when = datetime.fromtimestamp(letter.time // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        moment = datetime.fromtimestamp(letter.time // 1_000_000_000, UTC)
+        when = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        when = "at no time"  # The file says so; it may be damaged.
     parts = (when, letter.destination, letter.id or "no id", letter.tier, letter.reason)
     return shown("  ".join(parts))
 

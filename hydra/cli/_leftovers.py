@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ from fallbacks.system import SYSTEM
 from .audit._facts import FileFacts
 from .audit._lines import read_line
 from .audit._segments import HELD, acknowledged_before, read_held
+from .audit._sources import MAX_LINE
 
 _HELD_NAME: Final = re.compile(r"\.([a-z0-9]{8,64})-(\d{1,18})\.held$")
 
@@ -227,15 +228,15 @@ def read_held_segment(path: str) -> HeldContents:
         OSError: If it cannot be read.
     """
     with open(path, "rb") as file:
-        done = acknowledged_before(file)
+        done = acknowledged_before(_pieces(file))
         file.seek(0)
         header = FileFacts(path)
-        first = file.readline()
+        first = file.readline(MAX_LINE)
         read_held([first], 0, header)
         file.seek(0)
         offset = records = waiting_records = damaged = 0
         waiting: list[bytes] = []
-        for line in file:
+        for line in _pieces(file):
             start, offset = offset, offset + len(line)
             if line.startswith(HELD):
                 continue
@@ -249,6 +250,12 @@ def read_held_segment(path: str) -> HeldContents:
                     waiting_records += is_record
     names = tuple(sorted(header.names))
     return HeldContents(_app_of(first), names, records, tuple(waiting), waiting_records, damaged)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of *file*; one that is longer than any record comes in pieces."""
+    while line := file.readline(MAX_LINE):
+        yield line
 
 
 def _app_of(header: bytes) -> str:

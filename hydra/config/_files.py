@@ -62,6 +62,9 @@ def _toml(text: str, name: str) -> object:
     except tomllib.TOMLDecodeError as error:
         # Its message ends in the line and the column.
         raise _error(name, f"is not valid TOML: {error}") from error
+    except ValueError as error:
+        # A number with more digits than Python reads; it has no place.
+        raise _error(name, f"is not valid TOML: {error}") from error
 
 
 def _json(text: str, name: str) -> object:
@@ -74,6 +77,9 @@ def _json(text: str, name: str) -> object:
     except json.JSONDecodeError as error:
         place = f"(at line {error.lineno}, column {error.colno})"
         raise _error(name, f"is not valid JSON: {error.msg} {place}") from error
+    except ValueError as error:
+        # As for TOML.
+        raise _error(name, f"is not valid JSON: {error}") from error
 
 
 def _yaml(text: str, name: str) -> object:

@@ -173,14 +173,16 @@ def _names(names: bytes) -> list[str]:
 
 def acknowledged_before(lines: Iterable[bytes]) -> int:
     """Return the offset up to which the held segment made of *lines* has been replayed."""
-    offset = 0
+    offset = end = 0
     for line in lines:
+        start, end = end, end + len(line)
         if line.startswith(HELD):
             try:
                 ack = msgspec.json.decode(line, type=_Ack)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
-            if ack.hydra == "ack":
+            # It can only speak of what was there before it.
+            if ack.hydra == "ack" and ack.offset <= start:
                 offset = max(offset, ack.offset)
     return offset
 
