@@ -26,6 +26,11 @@ KINDS = ("unit", "integration", "faults", "e2e")
 _exempt = pytest.StashKey[list[str]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for the variants that take minutes."""
+    parser.addoption("--long", action="store_true", help="run the long variants of the faults")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the list of tests that may leak, and make what lasts as long as the process."""
     config.stash[_exempt] = []

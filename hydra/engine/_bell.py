@@ -89,6 +89,10 @@ class Once:
     def _run(self) -> None:
         try:
             self._main()
+        except MemoryError:
+            # Whoever needs the thread next starts another one; a traceback on the
+            # application's standard error would help nobody.
+            pass
         finally:
             self._token.append(True)
         if self._more():

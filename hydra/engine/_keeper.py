@@ -277,11 +277,22 @@ class Keeper:
                 raise
 
     def _main(self) -> None:
-        while not self._leaving:
-            if not self._requests:
-                self._asleep = not self._dirty
-                self._bell.wait(self._interval if self._dirty else None)
-                self._asleep = False
-            if not self.closed and (self._requests or self._dirty):
-                self.tend()
-        self._asleep = True
+        try:
+            while not self._leaving:
+                if not self._requests:
+                    self._asleep = not self._dirty
+                    self._bell.wait(self._interval if self._dirty else None)
+                    self._asleep = False
+                if not self.closed and (self._requests or self._dirty):
+                    self._tend_or_wait()
+        finally:
+            self._asleep = True
+
+    def _tend_or_wait(self) -> None:
+        """Do what is due; where there is no memory for it, leave it for the next interval."""
+        try:
+            self.tend()
+        except MemoryError:
+            next(self._failed)
+            self._dirty = True
+            self._bell.wait(self._interval)

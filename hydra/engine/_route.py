@@ -61,9 +61,17 @@ def make_route(stream: Stream, level: int, tag: bytes) -> Route:
     """Return the route to *stream* for records at *level* of the loggers with the name *tag*."""
     run = stream.run
     if run.settings.processors or run.settings.callsite:
-        return lambda log, message, args, fields: log._emit(
-            stream, level, format_message(message, args) if args else message, fields
-        )
+
+        def careful(
+            log: Log, message: object, args: tuple[object, ...], fields: dict[str, object]
+        ) -> Receipt:
+            try:
+                text = format_message(message, args) if args else message
+                return log._emit(stream, level, text, fields)
+            except MemoryError:
+                return stream.give_up(level)
+
+        return careful
     encoder, home, time_ns = run.encoder, run.home, run.time_ns
     numbers, prefix, send = stream.numbers, stream.prefix, stream.send
     middle = b'Z","level":%b,"logger":%b,"message":' % (level_tag(level), tag)
@@ -79,88 +87,95 @@ def make_route(stream: Stream, level: int, tag: bytes) -> Route:
     def route(
         log: Log, message: object, args: tuple[object, ...], fields: dict[str, object]
     ) -> Receipt:
-        if args:
-            message = format_message(message, args)
-        text = own = comma = tail = b""
-        try:
-            if (
-                type(message) is str
-                and len(message) <= LONG
-                and (encoder.known.issuperset(fields) or encoder.learn(fields))
-            ):
-                for value in fields.values():
-                    kind = type(value)
-                    if kind is str:
-                        if len(value) > LONG:  # type: ignore[arg-type]
-                            break
-                    elif kind is int:
-                        if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
-                            break
-                    elif kind not in SCALARS:
-                        break
-                else:
-                    owner, bound = log._bound
-                    if owner is not encoder:
-                        bound = log._bind_to(encoder)
-                    if innermost() is None:
-                        joins = bound is EMPTY or (bound.keys.isdisjoint(fields) and not bound.cut)
-                        own = bound.data
-                    else:
-                        context = current(encoder)
-                        joins = bound.joins(context, fields)
-                        own = bound.data + context.data
-                    if joins:
-                        text = encode(message)
-                        if 127 in text or not text.isascii():
-                            text = escape_controls(text)
-                        if fields:
-                            comma, tail = b",", encode(fields)[1:-1]
-                            if 127 in tail or not tail.isascii():
-                                tail = escape_controls(tail)
-        except BaseException as error:
-            if _is_foreign(error, fields):
-                raise
-            # The careful functions name what is wrong, in the record.
-            text = b""
-        if not text:
-            return log._emit(stream, level, message, fields)
-
-        base, start = encoder.moment
-        rest = time_ns() - base
-        if not 0 <= rest < MILLISECOND:
-            rest, start = encoder.tick(base + rest)
-        micros = THREE_DIGITS[rest // 1000]
-        if (
-            len(text) + len(own) + len(tail) > room
-            or len(entries) >= queue.limit
-            or log._tracked
-            or not home[0]
-        ):
-            body = b"".join((start, micros, middle, text, own, comma, tail))
-            if len(body) > encoder.limit:
-                return log._emit(stream, level, message, fields)
-            return send(body, level, log._tracked)
         number, line = 0, b""
         try:
-            for number in numbers:
-                line = b'%b%b%b%b%b%b%b%b%d"}\n' % (
-                    start, micros, middle, text, own, comma, tail, prefix, number,
-                )  # fmt: skip
-                entries.append(line)
-                break
-        except MemoryError:
-            if number:
-                stream.writers[0].note_drop(stream.label, number, level_name(level), NO_MEMORY)
-            return DROPPED
-        except BaseException:
-            if number and not line:
+            if args:
+                message = format_message(message, args)
+            text = own = comma = tail = b""
+            try:
+                if (
+                    type(message) is str
+                    and len(message) <= LONG
+                    and (encoder.known.issuperset(fields) or encoder.learn(fields))
+                ):
+                    for value in fields.values():
+                        kind = type(value)
+                        if kind is str:
+                            if len(value) > LONG:  # type: ignore[arg-type]
+                                break
+                        elif kind is int:
+                            if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
+                                break
+                        elif kind not in SCALARS:
+                            break
+                    else:
+                        owner, bound = log._bound
+                        if owner is not encoder:
+                            bound = log._bind_to(encoder)
+                        if innermost() is None:
+                            joins = bound is EMPTY or (
+                                bound.keys.isdisjoint(fields) and not bound.cut
+                            )
+                            own = bound.data
+                        else:
+                            context = current(encoder)
+                            joins = bound.joins(context, fields)
+                            own = bound.data + context.data
+                        if joins:
+                            text = encode(message)
+                            if 127 in text or not text.isascii():
+                                text = escape_controls(text)
+                            if fields:
+                                comma, tail = b",", encode(fields)[1:-1]
+                                if 127 in tail or not tail.isascii():
+                                    tail = escape_controls(tail)
+            except BaseException as error:
+                if _is_foreign(error, fields):
+                    raise
+                # The careful functions name what is wrong, in the record.
+                text = b""
+            if not text:
+                return log._emit(stream, level, message, fields)
+
+            base, start = encoder.moment
+            rest = time_ns() - base
+            if not 0 <= rest < MILLISECOND:
+                rest, start = encoder.tick(base + rest)
+            micros = THREE_DIGITS[rest // 1000]
+            if (
+                len(text) + len(own) + len(tail) > room
+                or len(entries) >= queue.limit
+                or log._tracked
+                or not home[0]
+            ):
                 body = b"".join((start, micros, middle, text, own, comma, tail))
-                entries.append(UNDISTURBED % (body, prefix, number))
-            raise
-        finally:
-            if queue.idle:
-                queue.ring()
-        return QUEUED
+                if len(body) > encoder.limit:
+                    return log._emit(stream, level, message, fields)
+                return send(body, level, log._tracked)
+            try:
+                for number in numbers:
+                    line = b'%b%b%b%b%b%b%b%b%d"}\n' % (
+                        start, micros, middle, text, own, comma, tail, prefix, number,
+                    )  # fmt: skip
+                    entries.append(line)
+                    break
+            except MemoryError:
+                if not number:
+                    raise
+                stream.writers[0].note_drop(stream.label, number, level_name(level), NO_MEMORY)
+                return DROPPED
+            except BaseException:
+                if number and not line:
+                    body = b"".join((start, micros, middle, text, own, comma, tail))
+                    entries.append(UNDISTURBED % (body, prefix, number))
+                raise
+            finally:
+                if queue.idle:
+                    queue.ring()
+            return QUEUED
+        except MemoryError:
+            # With a number it is queued, and what failed came after that.
+            return QUEUED if number else stream.give_up(level)
 
     return route
 

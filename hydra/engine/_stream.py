@@ -125,15 +125,31 @@ class Stream:
             raise
         finally:
             self._ring()
-        for writer in spilling:
-            writer.spill()
-        for writer in refused:
-            writer.drops.fold()
-        if entry is None:
-            return DROPPED if len(refused) == len(self.writers) else QUEUED
-        if parked:
-            return ParkedReceipt(entry, self.writers, parked)
-        return OwnReceipt(entry, self.writers)
+        try:
+            for writer in spilling:
+                writer.spill()
+            for writer in refused:
+                writer.drops.fold()
+            if entry is not None:
+                if parked:
+                    return ParkedReceipt(entry, self.writers, parked)
+                return OwnReceipt(entry, self.writers)
+        except MemoryError:
+            # Its record is where it should be; a receipt of its own it cannot have.
+            pass
+        return DROPPED if len(refused) == len(self.writers) else QUEUED
+
+    def give_up(self, level: int) -> Receipt:
+        """Count a record that found no memory before it had a number; never raise MemoryError."""
+        number = 0
+        try:
+            for number in self.numbers:
+                break
+            self._finish(self._lost(number, level))
+        except MemoryError:
+            # Not even the note of it: the number that is missing will be told as lost.
+            pass
+        return DROPPED
 
     def _queue(self, body: bytes, level: int) -> Receipt:
         """Queue *body* for destinations that all have room; nobody will ask about it."""
@@ -246,9 +262,13 @@ class Stream:
             operate(argument)
 
     def _ring(self) -> None:
-        for queue in self.queues:
-            if queue.idle:
-                queue.ring()
+        try:
+            for queue in self.queues:
+                if queue.idle:
+                    queue.ring()
+        except MemoryError:
+            # The record is queued; whoever logs or flushes next rings for it.
+            pass
 
 
 class GuaranteedStream(Stream):
@@ -296,7 +316,11 @@ class GuaranteedStream(Stream):
             raise
         finally:
             self._ring()
-        return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
+        try:
+            return run.secure(entry, self.writers, began, critical=level >= CRITICAL)
+        except MemoryError:
+            # As in `Stream.send`.
+            return QUEUED
 
     @staticmethod
     def full(writer: Writer, _level: int = CRITICAL) -> bool:

@@ -51,7 +51,10 @@ def loop_seen() -> bool:
 
 def wait(notify: Notify, seconds: float | None) -> bool:
     """Block this thread until told, up to *seconds*; return whether it was told."""
-    lock = allocate_lock()
+    try:
+        lock = allocate_lock()
+    except RuntimeError as error:
+        raise MemoryError from error
     lock.acquire()
     notify(lambda: _release(lock))
     return lock.acquire(True, -1 if seconds is None else max(0.0, seconds))

@@ -33,6 +33,12 @@ hydra.configure(
 log = hydra.get_logger("shop")
 """
 
+# Runs `scenario(call)` of a program in the style that is its first argument.
+STYLED = """
+from tests._frontier import CallStyle
+CallStyle(sys.argv[1]).run(scenario)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -85,6 +91,32 @@ class World:
             self.command(source, *arguments, start=start),
             env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=PATIENCE, check=False, **more,
+        )  # fmt: skip
+        return Ended(done.returncode, done.stdout, done.stderr, time.perf_counter() - began)
+
+    def traced(
+        self, source: str, *arguments: object, calls: str, inject: str, path: Path | None = None
+    ) -> Ended:
+        """
+        Run a program under strace, which does something to its system calls.
+
+        Args:
+            source: The program.
+            arguments: Its arguments.
+            calls: The system calls concerned, as strace names them.
+            inject: What is done, for example `error=EIO:when=3..5`. Threads count apart.
+            path: Only calls that concern this file.
+        """
+        tracer = [
+            *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"),
+            *("-e", f"inject={calls}:{inject}"),
+            *(() if path is None else ("-P", str(path))),
+        ]
+        began = time.perf_counter()
+        done = subprocess.run(
+            tracer + self.command(source, *arguments),
+            env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
         )  # fmt: skip
         return Ended(done.returncode, done.stdout, done.stderr, time.perf_counter() - began)
 
