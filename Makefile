@@ -4,6 +4,7 @@
 #   make test PYTHON=python3.13            use this interpreter
 #   make bench BENCH_ARGS="--quick"        hand arguments to the benchmarks
 #   make soak SOAK_ARGS="--seconds 60"     hand arguments to the soak
+#   make faults FAULTS_ARGS="C2 D6"        run single rows; make kill9 KILLS=500
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
@@ -52,6 +53,18 @@ coverage: $(DEV) ## run the tests and show the branches they miss
 	@$(RUN) -m coverage run -m pytest -q $(PYTEST_ARGS)
 	@$(QUIET) $(RUN) -m coverage combine
 	@$(RUN) -m coverage report
+
+.PHONY: faults
+faults: $(DEV) ## cause every fault of docs/faults.md, and write what came of it
+	@$(RUN) scripts/fault_rows.py $(FAULTS_ARGS)
+
+.PHONY: kill9
+kill9: $(DEV) ## kill a logging process 10,000 times
+	@$(RUN) scripts/endure.py kill9 $(KILLS)
+
+.PHONY: forks
+forks: $(DEV) ## fork 1,000 times while eight threads log
+	@$(RUN) scripts/endure.py forks $(FORKS)
 
 .PHONY: lint
 lint: $(DEV) ## check style, types and the order of the rooms

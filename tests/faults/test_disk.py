@@ -4,6 +4,7 @@ Disks that are full, limited, broken or forbidden, under a file destination.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -24,27 +25,17 @@ from fallbacks.testing.faulty_filesystem import FaultyFilesystem
 from hydra.config import load
 from hydra.engine._build import build
 from hydra.engine._reading import read as read_stats
+from tests.faults.programs import World, parsed
 from tests.sinks._kit import held_files, numbers, of, read, records, run_program, until
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(mount):
     """Give a file system of 64 KiB."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mount)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"no tmpfs of our own: {made.stderr.strip()}")
-    yield mount
+    yield mount("size=64k")
     hydra.close()
-    subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def remount(mount, options):
@@ -330,3 +321,111 @@ def test_immutable_file_and_back(tmp_path):
     until(lambda: of("app").delivered == 20, "the held records are replayed")
 
     assert list(range(20)) == numbers(read(path))
+
+
+@pytest.mark.parametrize("fault", ["read-only", "no inode left"])
+def test_file_system_that_takes_no_file(fault, mount, call_style):
+    """
+    A file system made read-only, or without an inode for a rotated log: the records are held
+    elsewhere, nothing is raised, and once it is well again the file has every record once.
+    """
+    place = mount("size=4m,nr_inodes=8")
+    path = place / "app.log"
+    hydra.configure(
+        app="t",
+        destinations=[{"name": "app", "type": "file", "path": str(path), "retries": 0}],
+    )
+    log = hydra.get_logger("shop")
+    log.info("first", n=0)
+    assert hydra.flush(5).balanced
+    # Rotated, so that a new file is wanted.
+    path.rename(place / "app.log.1")
+    filler = []
+    if fault == "read-only":
+        # Bound to itself: the file system as a whole is busy while the log is open.
+        subprocess.run(["mount", "--bind", str(place), str(place)], check=True)
+        remount(place, "bind,ro")
+    else:
+        with contextlib.suppress(OSError):
+            while True:
+                filler.append(place / str(len(filler)))
+                filler[-1].touch()
+
+    async def scenario(call):
+        for n in range(1, 20):
+            await call((log.error if n == 10 else log.info)("meanwhile", n=n))
+
+    call_style.run(scenario)
+    stats = hydra.flush(5)
+
+    assert (True, 19, 0) == (stats.balanced, stats.held, stats.dropped)
+    if fault == "read-only":
+        subprocess.run(["umount", "-l", str(place)], check=True)
+    for each in filler[:-1]:
+        each.unlink()
+    hydra.flush(5)
+    until(lambda: of("app").delivered == 20, "the held records are replayed")
+    stats = hydra.close()
+
+    assert (True, 20, 0) == (stats.balanced, stats.delivered, stats.dropped)
+    assert [0] == numbers(read(place / "app.log.1"))
+    assert list(range(1, 20)) == numbers(read(path))
+
+
+def test_everything_full_and_back(mount, tmp_path, style):
+    """
+    With the disk of log and state full, and standard error too, a program logs on undisturbed;
+    what could not be kept is counted, and the first lines after the recovery say what is missing.
+    """
+    place = mount("size=384k")
+    world = World(tmp_path)
+    world.path, world.state = place / "app.log", place / "state"
+    ended = world.run(EVERYTHING_FULL, place / "ballast", style, start=False)
+    assert 0 == ended.status, world.lines()[-3:]
+    balanced, accepted, delivered, dropped = json.loads(ended.stdout)
+    records = world.records()
+    declared = sum(
+        each["count"]
+        for each in parsed(world.lines())
+        if each["logger"] == "hydra.ledger" and each.get("event") == "drops"
+    )
+    print(accepted, delivered, dropped)
+
+    assert balanced
+    assert 2_001 == accepted == delivered + dropped
+    assert 0 < dropped == declared
+    assert delivered == len(records)
+    assert "last" in {each["message"] for each in records}
+    assert [] == world.twice()
+
+
+EVERYTHING_FULL = """
+import asyncio, json, os, sys, hydra
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+place = os.path.dirname(sys.argv[1])
+hydra.configure(
+    app="shop", level="debug", state_dir=place + "/state",
+    queue={"records": 500, "when_full": "drop_new"},
+    journal={"segment": "128 KiB", "quota": "256 KiB"},
+    destinations=[{"name": "app", "type": "file", "path": place + "/app.log", "retries": 0}],
+)
+log = hydra.get_logger("shop")
+with open(sys.argv[1], "wb", buffering=0) as ballast:
+    try:
+        while True: ballast.write(bytes(512))
+    except OSError: pass
+def work():
+    for n in range(2_000):
+        (log.error if n % 100 == 0 else log.info)("ordinary", n=n)
+async def on_a_loop():
+    # Left alone: whoever awaits a parked call has asked to wait for room.
+    work()
+asyncio.run(on_a_loop()) if sys.argv[2] == "asyncio" else work()
+assert hydra.flush(1.0).balanced
+os.unlink(sys.argv[1])
+hydra.flush()
+log.info("last")
+hydra.flush()
+stats = hydra.close()
+print(json.dumps([stats.balanced, stats.accepted, stats.delivered, stats.dropped]))
+"""

@@ -4,7 +4,6 @@ A process forks, while it logs or not.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.programs import PATIENCE, PROGRAMS, World, parsed
+from tests.faults import _rounds
+from tests.faults.programs import PATIENCE, World, parsed
 
 pytestmark = pytest.mark.faults
 
@@ -20,36 +20,15 @@ FORKS = 100
 
 
 @pytest.mark.timeout(90)
-def test_forked_a_hundred_times_while_eight_threads_log(tmp_path, record_property):
+def test_forked_a_hundred_times_while_eight_threads_log(tmp_path):
     """
     No child hangs, none inherits a lock, and every record is in the file once.
     """
-    world = World(tmp_path)
-    done = subprocess.run(
-        [sys.executable, PROGRAMS / "forks.py", world.state, world.path, str(FORKS)],
-        env=world.environment, capture_output=True, text=True, timeout=80, check=False,
-    )  # fmt: skip
-    assert 0 == done.returncode, done.stderr[-2000:]
-    report = json.loads(done.stdout)
-    for name in ("median", "worst"):
-        record_property(name, report[name])
-    print(report)
-    times = Counter(world.messages())
-    expected = [f"p.{t}.{n}" for t, most in enumerate(report["counts"]) for n in range(1, most + 1)]
-    expected += [f"c.{fork}.{n}" for fork in range(FORKS) for n in range(4)]
+    found = _rounds.fork(World(tmp_path), FORKS, seconds=80)
+    print(found)
 
-    assert 0 == report["hung"]
-    assert [] == report["inherited"]
-    assert report["balanced"]
-    assert Counter(expected) == times
-    assert [] == world.twice()
-    assert FORKS + 1 == len({each["id"].split(".")[0] for each in parsed(world.lines())})
-
-    # Half of the children ended by os._exit after a flush: nothing of theirs is pending.
-    world.recover()
-
-    assert Counter(expected) == Counter(world.messages())
-    assert [] == world.directories()
+    assert FORKS == found.forks
+    assert found.flawless, found
 
 
 def test_parent_has_a_backlog(tmp_path):

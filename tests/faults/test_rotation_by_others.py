@@ -4,6 +4,7 @@ Log files that others rotate, cut short, share, or leave torn.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -174,3 +175,57 @@ def test_siblings_killed_in_the_middle_cost_only_their_own_lines(tmp_path):
 
     mine = [line for line in path.read_bytes().splitlines() if b"ours" in line]
     assert [b"ours-%02d-%02d" % (turn, n) for turn in range(8) for n in range(21)] == mine
+
+
+def test_four_processes_and_a_rotation_by_somebody_else(tmp_path):
+    """
+    Four processes write one file while it is moved away again and again, and moved files are
+    removed so that their inodes come back: no line is torn, none is lost, none is there twice.
+    """
+    path = tmp_path / "app.log"
+    source = """
+        import sys, hydra
+        hydra.configure(app="t", state_dir=sys.argv[2], destinations=[
+            {"name": "app", "type": "file", "path": sys.argv[1]}])
+        log = hydra.get_logger("shop")
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for n in range(2000):
+            (log.error if n % 100 == 0 else log.info)("ordinary", n=n)
+            if n % 50 == 0: hydra.flush(20.0)
+        assert hydra.close(20.0).balanced
+    """
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(source), str(path), str(tmp_path / f"s{each}")],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for each in range(4)
+    ]  # fmt: skip
+    lines, turns = [], 0
+    for each in running:
+        assert "ready\n" == each.stdout.readline()
+    for each in running:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    moved = []
+    while any(each.poll() is None for each in running):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > 50_000:
+                turns += 1
+                moved.append(path.with_name(f"moved.{turns}"))
+                path.rename(moved[-1])
+        # A file is read, and gone, once all have long let go of it.
+        while len(moved) > 5:
+            lines += moved[0].read_bytes().splitlines()
+            moved.pop(0).unlink()
+    assert [("", 0)] * 4 == [(each.communicate()[1], each.returncode) for each in running]
+    for each in (*moved, path):
+        lines += each.read_bytes().splitlines() if each.exists() else []
+    found = records(lines)
+    identities = [each["id"] for each in found]
+
+    assert 5 < turns
+    assert 8_000 == sum("n" in each for each in found)
+    assert len(identities) == len(set(identities))

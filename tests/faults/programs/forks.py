@@ -1,5 +1,5 @@
 """
-Fork while many threads log, one hundred times; each child logs and ends.
+Fork while many threads log, as often as asked for; each child logs and ends.
 
     forks.py STATE PATH FORKS
 
@@ -19,6 +19,7 @@ import time
 import hydra
 
 THREADS = 8
+RECORDS = 4
 
 
 def main(state: str, path: str, forks: int) -> None:
@@ -95,7 +96,7 @@ def be_child(state: str, fork: int, tell: int) -> None:
     os.write(tell, json.dumps(inherited).encode())
     os.close(tell)
     log = hydra.get_logger("child")
-    for n in range(4):
+    for n in range(RECORDS):
         (log.error if n % 2 else log.info)(f"c.{fork}.{n}")
     if fork % 2:
         hydra.flush(10.0)
