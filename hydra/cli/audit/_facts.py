@@ -23,6 +23,8 @@ Label = tuple[str, str]
 """The event and the reason of a declaration, as in `("drops", "queue_full")`."""
 
 HANDLED: Final = frozenset({"drops", "diverted"})
+# More than the judgement asks for: seconds that clocks and replay bring out of order.
+_SECONDS: Final = 8
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class StreamFacts:
         written: Numbers that a segment's acknowledgements say are in the file.
         elsewhere: Numbers acknowledged by something that is not a file.
         repeats: How often a number in *seen* was found again.
+        began: For the newest seconds, the lowest number of a record of that second.
     """
 
     seen: IntervalSet = field(default_factory=IntervalSet)
@@ -43,9 +46,21 @@ class StreamFacts:
     written: IntervalSet = field(default_factory=IntervalSet)
     elsewhere: IntervalSet = field(default_factory=IntervalSet)
     repeats: int = 0
+    began: dict[str, int] = field(default_factory=dict)
+    second: str = ""
+    """That of the record taken last."""
+
+    def enter(self, second: str, number: int) -> None:
+        """Note that record *number* is of *second*, written as in a timestamp."""
+        self.second = second
+        self.began[second] = min(number, self.began.get(second, number))
+        if len(self.began) > _SECONDS:
+            del self.began[min(self.began)]
 
     def merge(self, other: StreamFacts) -> None:
         """Take in what another file says about the same stream."""
+        for second, number in other.began.items():
+            self.enter(second, number)
         self.repeats += other.repeats + self.seen.overlap(other.seen)
         self.seen.update(other.seen)
         self.held.update(other.held)
@@ -164,7 +179,8 @@ class FileFacts:
         # The first half is the whole of `read_line` for a sound record of a known
         # stream; ten million lines spend most of their time in it.
         try:
-            key, _, digits = decode(line).id.rpartition("-")
+            stamped = decode(line)
+            key, _, digits = stamped.id.rpartition("-")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # `_take_slowly` reads it again and says what is wrong with it
         else:
@@ -173,6 +189,8 @@ class FileFacts:
                 self.entries += 1
                 if not stream.seen.add(number):
                     stream.repeats += 1
+                if (second := stamped.timestamp[:19]) != stream.second:
+                    stream.enter(second, number)
                 return
         self._take_slowly(line)
 
@@ -191,6 +209,7 @@ class FileFacts:
                 self.declare(run, stream, entry)
             if not stream.endswith("c"):
                 self._ordinary[entry.key] = facts
+                facts.enter(entry.timestamp[:19], entry.number)
 
     def place(self, entry: Entry) -> tuple[RunFacts, str]:
         """Return the run that *entry* belongs to, and the name of its stream."""

@@ -7,7 +7,9 @@ number, the totals of a close record, an acknowledgement) and nothing accounts
 for it. When in doubt the answer is never `complete`.
 Rule 3: without a close record the end of an ordinary stream cannot be known:
 records in memory died with the process. Numbers are taken before the record is
-queued, so that with several threads the last `TAIL` numbers may have holes too.
+queued, so that with several threads the last `TAIL` numbers may have holes too. And
+drops are declared once a second: those of the last one died undeclared, so that
+holes in front of the records of the last `SECONDS` prove nothing either.
 Rule 4: a guaranteed record is in the journal before its call returns, but its number
 is taken a moment earlier. A thread that was killed in that moment leaves a hole,
 and was promised nothing: among the last `CALLS` numbers a hole proves no loss.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from ._cover import cover
@@ -27,6 +30,8 @@ from ._intervals import IntervalSet, union
 Word = Literal["complete", "unclean", "incomplete"]
 TAIL: Final = 64
 """How many of the last numbers of a killed run's ordinary stream may have holes."""
+SECONDS: Final = 2
+"""How many seconds before its last record a killed run may have dropped without declaring it."""
 CALLS: Final = 16
 """The same for the guaranteed stream: how many threads may have been inside of a call."""
 
@@ -243,8 +248,11 @@ def _judge_stream(
     bare, covered = cover(holes, labels, coarse)
     unknown = IntervalSet()
     if not closed and not name.endswith("c"):
-        tail = TAIL if name.endswith("r") else CALLS
-        unknown = bare.within(max(1, facts.seen.highest - tail + 1), top).minus(facts.written)
+        if name.endswith("r"):
+            start = min(facts.seen.highest - TAIL + 1, _undeclared_from(facts, run))
+        else:
+            start = facts.seen.highest - CALLS + 1
+        unknown = bare.within(max(1, start), top).minus(facts.written)
     open_end = not closed and not (proven and name.endswith("g"))
     return StreamVerdict(
         name=name,
@@ -259,3 +267,17 @@ def _judge_stream(
         duplicates=facts.repeats,
         after_close=len(facts.seen.within(total + 1, top)) if total is not None else 0,
     )
+
+
+def _undeclared_from(facts: StreamFacts, run: RunFacts) -> int:
+    """Return the number from which on drops of a killed *run* may be undeclared."""
+    newest = max((second for each in run.streams.values() for second in each.began), default="")
+    try:
+        last = datetime.fromisoformat(newest) - timedelta(seconds=SECONDS)
+    except (ValueError, OverflowError):
+        return facts.seen.highest
+    numbers = [n for second, n in facts.began.items() if second >= last.isoformat()]
+    if not numbers:
+        return facts.seen.highest
+    # The hole in front of the first of them is in question, too.
+    return facts.seen.within(1, min(numbers) - 1).highest + 1
