@@ -208,6 +208,26 @@ class TestUncleanRuns:
             stream_of(report, "1r")["unknown_ranges"],
         )
 
+    def test_hole_of_the_last_seconds(self, tmp_path, audit):
+        """
+        Holes in front of records of a killed run's last two seconds are unknown: drops of
+        that time may have died undeclared. Older ones are missing.
+        """
+        at = "2026-11-21T01:44:{:02d}.123456Z".format
+        lines = [
+            *records("1r", range(1, 1_000), timestamp=at(5)),
+            *records("1r", range(1_100, 2_000), timestamp=at(5)),
+            *records("1r", range(2_100, 3_000), timestamp=at(8)),
+            *records("1r", range(3_100, 4_000), timestamp=at(9)),
+        ]
+
+        status, report = audit(write(tmp_path / "app.log", lines))
+        stream = stream_of(report, "1r")
+
+        assert 1 == status
+        assert [[1_000, 1_099]] == stream["missing_ranges"]
+        assert [[2_000, 2_099], [3_000, 3_099]] == stream["unknown_ranges"]
+
     def test_guaranteed_hole_near_the_end(self, tmp_path, audit):
         """
         A hole among the last 16 guaranteed numbers of a killed run may be a call that was cut off.
