@@ -5,6 +5,7 @@
 #   make bench BENCH_ARGS="--quick"        hand arguments to the benchmarks
 #   make soak SOAK_ARGS="--seconds 60"     hand arguments to the soak
 #   make faults FAULTS_ARGS="C2 D6"        run single rows; make kill9 KILLS=500
+#   make mutants MUTANTS_ARGS="-k held"    try the mutants with this word in their names
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
@@ -97,6 +98,10 @@ soak: $(RUNTIME) ## load hydra for ten minutes while faults come and go, then au
 .PHONY: outage-day
 outage-day: $(RUNTIME) ## take a destination away for a day, on a fake clock
 	@$(RUN) -m benchmarks.outage
+
+.PHONY: mutants
+mutants: $(DEV) ## break the code in many ways, see which test notices, and write docs/mutants.md
+	@$(RUN) scripts/mutants.py $(MUTANTS_ARGS)
 
 .PHONY: dist
 dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment

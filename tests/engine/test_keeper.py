@@ -258,6 +258,45 @@ def test_room_is_made_when_records_are_settled(keeper):
     assert 2 >= keeper.journal.statistics().segments
 
 
+def test_nothing_goes_before_the_destination_is_on_the_disk(keeper):
+    """
+    Segments whose records are settled stay until what was delivered is forced to the disk.
+    """
+    on_disk = False
+    keeper._settle = lambda: on_disk
+    for n in range(1, 30):
+        entry = _entry_of(n, "x" * 10_000)
+        keeper.append(entry)
+        keeper.acknowledge("app", None, [entry])
+        keeper.settled(entry)
+    keeper.tend()
+    before = keeper.journal.statistics().segments
+    on_disk = True
+    keeper.tend()
+
+    assert before >= 3 > keeper.journal.statistics().segments
+
+
+def test_acknowledgement_that_failed_is_made_up_for(keeper, tmp_path, monkeypatch):
+    """
+    What could not be noted is noted with the next acknowledgement, and counted.
+    """
+    entries = [_entry_of(1), _entry_of(2)]
+    for entry in entries:
+        keeper.append(entry)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper.journal, "acknowledge", full)
+        keeper.acknowledge("app", None, entries[:1])
+    keeper.acknowledge("app", None, entries[1:])
+    keeper.journal.close(clean=False)
+
+    assert [] == _left(tmp_path)
+
+
 def test_no_descriptor_to_be_had(keeper, system):
     """
     A journal that cannot make its file costs a counted K, never an exception.

@@ -217,6 +217,20 @@ def test_next_tier_gets_what_exceeds_the_quota(make):
     assert world.writer.balance().balanced
 
 
+def test_what_is_held_is_not_on_its_way_as_well(make):
+    """While a batch that is held in part goes on to the next tier, the ledger balances."""
+    found = []
+
+    def take(lines):
+        balance = world.writer.balance()
+        found.append((balance.balanced, balance.pending))
+
+    world = make([SMALL, {"type": "sink", "sink": take}])
+    world.send(90)
+
+    assert (True, 90) == found[0]
+
+
 def test_next_tier_that_fails_too(make):
     """Where the tier behind the store fails as well, what exceeds the quota is dropped."""
 

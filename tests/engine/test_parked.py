@@ -374,7 +374,8 @@ def test_close_with_parked_calls(log):
 
     async def main():
         fill(log)
-        kept = [log.info("parked", n=n) for n in range(5)]
+        # More than the queue takes at once.
+        kept = [log.info("parked", n=n) for n in range(50)]
         sink.open()
         await hydra.aclose(PATIENCE)
         return kept
@@ -382,7 +383,8 @@ def test_close_with_parked_calls(log):
     kept = asyncio.run(main())
     stats = closed()
 
-    assert 22 == stats.delivered
+    assert 67 == stats.delivered
     assert "parked" == sink.messages[-1]
+    assert b'"event":"close"' in sink.lines[-1]
     assert all(each.id for each in kept)
     proven(sink.lines)

@@ -70,6 +70,41 @@ def test_exception_in_a_helping_hand_puts_the_job_back(pumped, monkeypatch):
     assert list(range(5)) == numbers(records(run.system.read("/logs/app.log").splitlines()))
 
 
+def test_interrupted_probe_is_answered(pumped, monkeypatch):
+    """A tier on probation whose probe is interrupted rests again, and is probed later."""
+    run, service = pumped
+    breaker = service.chain.plan.tiers[0].breaker
+    breaker.failed(0.0)
+    breaker.failed(0.0)
+    breaker.hasten()
+    send(run, 0)
+
+    def interrupted(batch):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.chain.tiers[0], "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            service.help()
+
+    assert breaker.state is State.OPEN
+    run.clock.advance(100.0)
+    service.help()
+
+    assert (State.CLOSED, True) == (breaker.state, service.writer.balance().balanced)
+
+
+def test_thread_that_drains_is_no_helper(pumped):
+    """What is logged on a thread that drains, by a sink or a handler, waits for that drain."""
+    run, service = pumped
+    send(run, 0)
+    service._draining.add(threading.get_ident())
+    found = [service.help(), service.help(final=True)]
+    service._draining.clear()
+
+    assert ([False, False], 1) == (found, service.queue.depth)
+
+
 def test_barrier_stays_behind_lines_that_had_to_stay(pumped):
     """Nobody who waits for a flush is told that lines are safe which no tier took."""
     run, service = pumped

@@ -10,10 +10,11 @@ import threading
 import pytest
 
 import hydra
-from fallbacks import DELIVERED, Batch, Kind, Permanent, Retryable, Unknown
+from fallbacks import DELIVERED, Batch, Delivered, Kind, Permanent, Retryable, Unknown
 from fallbacks.strategy import Strategy
 from fallbacks.testing import FakeClock, FaultyAsyncTier, FaultyTier
 from fallbacks.testing.faulty_filesystem import FaultyFilesystem
+from fallbacks.tiers import FileTier
 from hydra.config import load
 from hydra.core.ids import identify
 from hydra.engine._build import build
@@ -601,3 +602,88 @@ def test_copy_without_a_store_keeps_nothing():
     assert (0, None) == (repair.waiting, repair.job(None, None, 0.0))
     assert Kind.REPAIR.value == "repair"
     assert held_files() == []
+
+
+def test_copy_that_takes_a_part_gets_the_rest(world):
+    """A chunk that a copy took in part goes on behind that part."""
+    w = world("mirror")
+    w.sinks[1].fail_with(DOWN)
+    w.log(5)
+    w.pump()
+    w.sinks[1].fail_with(DOWN)
+    w.sinks[1]._script.append(Delivered(2))
+    w.pump()
+    w.sinks[1].heal()
+    w.pump(3)
+
+    assert [0, 1, 2, 3, 4] == w.got(1)
+    w.check(delivered=5, repairing=0)
+
+
+def test_replay_of_a_part_goes_on_behind_it(world):
+    """A held chunk that the destination took in part is delivered once."""
+    w = world("failover", copies=1)
+    w.sinks[0].fail_with(DOWN)
+    w.log(5)
+    w.pump()
+    w.sinks[0].fail_with(DOWN)
+    w.sinks[0]._script.append(Delivered(2))
+    w.pump()
+
+    w.check(held=5, delivered=0)
+    w.sinks[0].heal()
+    w.pump(3)
+
+    assert [0, 1, 2, 3, 4] == w.got(0)
+    w.check(delivered=5, replayed=5, held=0)
+
+
+def test_file_gets_no_line_twice_after_an_unknown_answer(world, monkeypatch):
+    """What a file may have is looked up in it before it is replayed."""
+    w = world("failover", copies=1, path="/logs/app.log", type="file")
+    write = FileTier.write
+
+    def unsure(tier, batch):
+        write(tier, batch)
+        return Unknown("late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTier, "write", lambda tier, batch: DOWN)
+        w.log(1)
+        w.pump(seconds=10.0)
+        patch.setattr(FileTier, "write", unsure)
+        w.log(4)
+        w.service.help()
+    w.check(held=5)
+    w.pump(3)
+
+    # What was held before the doubt comes last; it is not there yet.
+    assert [1, 2, 3, 4, 0] == numbers(records(w.system.read("/logs/app.log").splitlines()))
+    w.check(delivered=5, held=0)
+
+
+def test_chunks_follow_the_destination(world):
+    """Replayed chunks grow while it answers at once, and shrink while it is slow."""
+    w = world("failover", copies=1)
+    w.sinks[0].fail_with(DOWN)
+    for _ in range(15):
+        w.log(1_000)
+        w.pump(seconds=0.0)
+    w.sinks[0].heal()
+    w.sinks[0].batches.clear()
+    answer = w.sinks[0].write
+    slow = 0.0
+
+    def write(batch):
+        nonlocal slow
+        slow = 1.0 if len(batch) == 2_000 else slow
+        w.clock.advance(slow)
+        return answer(batch)
+
+    w.sinks[0].write = write
+    w.pump(5)
+
+    assert [250, 500, 1_000, 2_000, 1_000, 500, 250] == [
+        len(batch) for batch in w.sinks[0].batches[:7]
+    ]
+    w.check(delivered=15_000, held=0)

@@ -82,9 +82,11 @@ def test_line_that_is_kept_twice_counts_once(fs: FaultyFilesystem) -> None:
     """
     After a kill between keeping and acknowledging, the line comes again.
     """
-    letters = box(fs)
-    letters.keep([entry(1)])
-    letters.keep([entry(1), entry(2)])
+    box(fs).keep([entry(1)])
+    later = DeadLetters(
+        PREFIX, app="shop", destination="app", system=fs, clock=FakeClock(wall_ns=1)
+    )
+    later.keep([entry(1), entry(2)])
 
     assert [entry(1)[0], entry(2)[0]] == lines(fs)
 
@@ -137,6 +139,21 @@ def test_disk_that_fills_up_in_the_middle(fs: FaultyFilesystem) -> None:
 
     assert [entry(1)[0], entry(3)[0]] == [letter.line for letter in contents.letters]
     assert 1 == contents.torn
+
+
+def test_disk_that_is_full_before_the_last_byte(fs: FaultyFilesystem) -> None:
+    """
+    Behind a torn letter, too, one counts only with the last of its bytes.
+    """
+    letters = box(fs)
+    letters.keep([entry(1)])
+    size = fs.lstat(PATH).st_size
+    fs.set_quota(fs.used + 10)
+    letters.keep([entry(2)])
+    # The newline that ends the torn letter takes a byte, and one is lacking.
+    fs.set_quota(fs.used + size)
+
+    assert (0, 1) == (letters.keep([entry(3)]), letters.kept)
 
 
 def test_killed_at_any_call(fs: FaultyFilesystem) -> None:

@@ -100,6 +100,18 @@ def test_lines_come_back_in_order_and_leave_no_file(fs: FaultyFilesystem) -> Non
     assert (20, lines, 0, [], 0) == (before, drain(held), held.held, fs.files(), fs.descriptors())
 
 
+def test_acknowledged_lines_of_a_file_are_held_no_more(fs: FaultyFilesystem) -> None:
+    """What counts as held goes down with each chunk, not only with its file."""
+    held = store(fs)
+    held.write([line(n) for n in range(1, 11)])
+    counts = []
+    while (chunk := held.lines(4, 1 << 20)) is not None:
+        held.acknowledge(chunk)
+        counts.append(held.held)
+
+    assert [6, 2, 0] == counts
+
+
 def test_unanswered_chunk_is_offered_again_as_suspect(fs: FaultyFilesystem) -> None:
     """The second offer of the same lines says that they may be there already."""
     held = store(fs)

@@ -132,6 +132,63 @@ def test_spare_is_swapped_in_without_creating(fs: FaultyFilesystem) -> None:
     assert (True, True, opened) == (made, again, fs.calls["open"])
 
 
+class Interrupting(FaultyFilesystem):
+    """Does something of the test's in the middle of a call."""
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self.between()
+        return super().write(fd, data)
+
+    def lock(self, fd: int) -> bool:
+        self.between()
+        return super().lock(fd)
+
+    def allocate(self, fd: int, size: int) -> None:
+        # Written to and not mapped, so that each append is a call.
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    def between(self) -> None:
+        """Do nothing, until a test puts something else here."""
+
+
+def test_segment_with_a_record_under_way_is_not_given_up() -> None:
+    """From before the first byte of a record on, its segment is not to be had."""
+    fs = Interrupting()
+    journal = journal_on(fs, size=4_000)
+    segment = put(journal, 1)
+    journal.settle(segment, key(1))
+    found: list[bool] = []
+    fs.between = lambda: found.append(segment.claim())
+    put(journal, 2)
+    fs.between = lambda: None
+    journal.settle(segment, key(2))
+
+    assert ([False], True) == (found, segment.claim())
+
+
+def test_segment_made_while_the_journal_closes() -> None:
+    """Who closes has not seen it: whoever makes it takes it away again."""
+    fs = Interrupting()
+    journal = journal_on(fs)
+    fs.between = lambda: journal.close(clean=True)
+    with pytest.raises(OSError, match="closed"):
+        put(journal, 1)
+
+    assert ([], 0) == (fs.files(), fs.descriptors())
+
+
+def test_position_is_known_after_its_acknowledgements(fs: FaultyFilesystem) -> None:
+    """A note for which there is no room vouches for nothing."""
+    journal = journal_on(fs, quota=700)
+    segment = put(journal, 1)
+    while segment.position() < 560:
+        segment.append_note(b"\n" * 20)
+    with pytest.raises(JournalFull):
+        journal.acknowledge("app", Position(1, 2, 3), [key(1)])
+
+    assert {} == journal._rotation.positions
+
+
 def test_quota_refuses_and_comes_back(fs: FaultyFilesystem) -> None:
     """At the quota append refuses; after settling and housekeeping there is room."""
     journal = journal_on(fs, quota=1800)

@@ -25,7 +25,7 @@ from fallbacks import (
     Unknown,
 )
 from fallbacks.delivery import Delivery
-from fallbacks.outcomes import Outcome
+from fallbacks.outcomes import Full, Outcome
 from fallbacks.plan import PROBE_EVERY
 from fallbacks.steps import DONE, GIVE_UP, Hold, Settled, Step, Try
 from fallbacks.strategy import ROUTES, rule_of
@@ -87,6 +87,16 @@ def test_copy_that_failed_is_kept_for_repair() -> None:
     assert {} == delivery.missed
 
 
+def test_full_tier_holds_nothing_up() -> None:
+    """
+    A tier without room is not asked again: the next one gets the lines at once.
+    """
+    delivery = plan_of(Rule(), "h0").begin(2)
+
+    assert ([0, 1], DONE) == drive(delivery, {0: Full("no room")})
+    assert [Settled(1, range(2), suspect=False)] == delivery.settled
+
+
 def test_twin_stands_in_for_its_copy() -> None:
     """
     A copy has two tiers where it is a file: the second one writes what the first did not.
@@ -95,6 +105,19 @@ def test_twin_stands_in_for_its_copy() -> None:
 
     assert ([0, 1, 2], DONE) == drive(delivery, {0: Unknown("lost")})
     assert [Settled(1, range(2), suspect=True)] == delivery.settled
+
+
+def test_doubt_about_one_copy_is_no_doubt_about_another() -> None:
+    """
+    A copy that may have the lines gets them as possible duplicates, the others do not.
+    """
+    delivery = plan_of(MIRROR, "001AB").begin(2)
+    marks = {}
+    while isinstance(step := delivery.step(0.0), Try):
+        marks[step.tier] = step.duplicate
+        delivery.feed(Unknown("lost") if step.tier == 0 else Delivered(), 0.0)
+
+    assert {0: False, 1: True, 2: False} == marks
 
 
 @pytest.mark.parametrize("layout", ["01h", "01hAB"])

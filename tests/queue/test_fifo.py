@@ -45,6 +45,23 @@ def test_take():
     assert 5 == queue.high_water
 
 
+def test_the_door_stays_closed_in_front_of_parked_lines():
+    """Whoever looks for room does not open the queue to later lines while some are parked."""
+    queue = Fifo(10, 2, 1000)
+    queue.parked.append(Parked(entry()))
+    queue.limit = 0
+    queue.relax()
+
+    assert 0 == queue.limit
+    queue.admit()
+    assert (10, 1) == (queue.limit, queue.depth)
+
+
+def test_reserve():
+    """ERROR and above have places beyond those of ordinary records."""
+    assert (10, 12) == (Fifo(10, 2, 1000).limit, Fifo(10, 2, 1000).ceiling)
+
+
 def test_put_back():
     """What is put back is in front again, in its order."""
     queue = Fifo(10, 2, 1000)
