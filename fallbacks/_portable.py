@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _PID_NAMESPACE: Final = "/proc/self/ns/pid"
 _OWN_STAT: Final = "/proc/self/stat"
+# Bytes that a line of these files has at most.
+_LINE: Final = 4_096
 # Counted behind the command name, which may itself contain spaces and brackets.
 _START_FIELD: Final = 19
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -224,7 +226,12 @@ def _owner_lives(name: str) -> bool:
 
 def _first_line(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.readline().strip()
+        # No file object: one that a signal handler's exception leaves behind complains.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            data = os.read(fd, _LINE)
+        finally:
+            os.close(fd)
     except OSError:
         return ""
+    return data.partition(b"\n")[0].decode("utf-8", "replace").strip()

@@ -35,6 +35,10 @@ EVICTED: Final = "evicted"
 """Reason of a drop: the queue was full, and this was the oldest record below ERROR in it."""
 
 
+# How often a reading is begun again that a job has overtaken.
+_READINGS: Final = 3
+
+
 class Ledgerkeeper(Protocol):
     """What a writer tells the journal; without one, `settle` still wakes receipts."""
 
@@ -169,7 +173,7 @@ class Books:
         )
 
     def _in_flight(self) -> int:
-        """Return how many records are on their way, and not in the store already."""
+        """Return how many records are on their way, and not counted elsewhere already."""
         job = self.job
         if job is None or not job.pending:
             return 0
@@ -177,13 +181,17 @@ class Books:
         return job.pending - sum(
             len(settled.indices)
             for settled in list(job.delivery.settled)
-            if tiers[settled.tier].kind is Kind.HOLDING
+            if job.counted or tiers[settled.tier].kind is Kind.HOLDING
         )
 
     def balance(self) -> Balance:
         """Return a reading of the ledger; terminal counters are read first."""
-        delivered, dropped = self.delivered, self.drops.total
-        pending = self.pending
+        job, delivered, dropped, pending = self._reading()
+        for _ in range(_READINGS):
+            if job is self.job and delivered == self.delivered:
+                break
+            # A job has come to its end meanwhile: what it delivered is in both, or in neither.
+            job, delivered, dropped, pending = self._reading()
         routed = sum(stream.issued for stream in self.streams) + self.adopted
         if self.store is not None:
             # They are in the books of the run that has taken them over.
@@ -193,6 +201,9 @@ class Books:
         return Balance(
             routed, delivered, dropped, pending, self.replayed, dict(self.drops.counts())
         )
+
+    def _reading(self) -> tuple[Job | None, int, int, int]:
+        return self.job, self.delivered, self.drops.total, self.pending
 
     def _kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
         """Return the lines that a holding tier took after its call was given up."""

@@ -31,9 +31,6 @@ import uvloop  # noqa: F401
 
 import hydra
 
-# Here, and not once more in each child.
-hydra.get_logger()
-
 THREADS = 3
 PATIENT = 10
 LONG = "x" * 3000
