@@ -208,24 +208,38 @@ def test_every_strategy_with_records_held_at_each_step(taps):
 
 
 class Disks:
-    """Directories whose files cannot be written to while they are away."""
+    """
+    Directories whose files cannot be written to while they are away.
+
+    Each is a symbolic link, which can be turned to something else in one step: the engine
+    makes a directory anew that is gone for a moment.
+    """
 
     def __init__(self, parent, *names):
         self._disks = [parent / name for name in names]
+        self._real = parent / "real"
         for disk in self._disks:
-            disk.mkdir()
+            (self._real / disk.name).mkdir(parents=True)
+            self._plain(disk).touch()
+        self.come()
 
     def go(self):
         """Put a file in the place of each directory."""
         for disk in self._disks:
-            disk.rename(disk.with_suffix(".away"))
-            disk.touch()
+            self._turn(disk, self._plain(disk))
 
     def come(self):
         """Put each directory back."""
         for disk in self._disks:
-            disk.unlink()
-            disk.with_suffix(".away").rename(disk)
+            self._turn(disk, self._real / disk.name)
+
+    def _plain(self, disk):
+        return self._real / f"{disk.name}.plain"
+
+    def _turn(self, disk, target):
+        fresh = self._real / "next"
+        fresh.symlink_to(target)
+        fresh.replace(disk)
 
 
 @pytest.mark.timeout(300)
@@ -292,22 +306,24 @@ def test_strategies_and_destinations_change_under_load(tmp_path):
     for thread in threads:
         thread.start()
     strategies = cycle(STRATEGIES)
-    for n in range(2 * len(STRATEGIES)):
-        progress()
-        strategy = next(strategies)
-        away = n % 3 == 1
-        if away:
-            disks.go()
+    try:
+        for n in range(2 * len(STRATEGIES)):
             progress()
-        hydra.configure(
-            destinations=[file(name, strategy) for name in names[: 1 + n % 2]], queue=queue
-        )
-        progress()
-        if away:
-            disks.come()
-    over.set()
-    for thread in threads:
-        thread.join()
+            strategy = next(strategies)
+            away = n % 3 == 1
+            if away:
+                disks.go()
+                progress()
+            hydra.configure(
+                destinations=[file(name, strategy) for name in names[: 1 + n % 2]], queue=queue
+            )
+            progress()
+            if away:
+                disks.come()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     hydra.configure(destinations=[file(name, "failover") for name in names])
     hydra.flush(PATIENCE)
     settled(lambda stats: not stats.pending and not any(
