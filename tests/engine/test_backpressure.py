@@ -300,7 +300,10 @@ def test_bound_in_bytes(log):
 
 
 def test_many_threads_against_a_slow_sink(log):
-    """Under load from several threads with refusals nothing is lost unaccounted, order is kept."""
+    """
+    Under load from several threads with refusals nothing is lost unaccounted, order is kept
+    (that of ERRORs as long as none of them has to come back from the journal).
+    """
     sink = Sink()
     configure(sink, queue={"records": 64, "reserve": 8, "block_timeout": 0.001})
 
@@ -316,9 +319,8 @@ def test_many_threads_against_a_slow_sink(log):
     closed()
 
     for name in range(4):
-        for errors in (True, False):
-            mine = [
-                r["n"] for r in sink.records if r["t"] == name and (r["level"] == "error") is errors
-            ]
-            assert sorted(mine) == mine
+        mine = [r["n"] for r in sink.records if r["t"] == name]
+        ordinary = [n for n in mine if n % 50]
+        assert sorted(ordinary) == ordinary
+        assert set(range(0, 2000, 50)) <= set(mine)
     proven(sink.lines)
