@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..core.ids import identify, parse_id, weigh
+from ..core.ids import guaranteed, identify, weigh
 from ..queue import Fate, State
 from ._books import Books
 from ._jobs import JobKind, numbered
@@ -71,7 +71,7 @@ class Rejecting(Books):
         gone: list[bytes] = []
         held = job.kind is JobKind.REPLAY
         for place, (line, entry) in enumerate(zip(lines, found, strict=True)):
-            if place < kept or not (held and _is_guaranteed(line)):
+            if place < kept or not (held and guaranteed(line)):
                 self._part(line, entry, kept=place < kept)
                 gone.append(line)
             # One by one: what a signal handler interrupts is not counted again.
@@ -114,12 +114,6 @@ class Rejecting(Books):
             self.drop(entry, DEAD_LETTER)
             del self.stranded[0]
             self._acknowledge_kept([entry])
-
-
-def _is_guaranteed(line: bytes) -> bool:
-    key = identify(line)
-    parsed = parse_id(key) if key is not None else None
-    return parsed is not None and parsed.lane == "g"
 
 
 def _said(error: BaseException | str | None) -> str:
