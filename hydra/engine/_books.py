@@ -99,12 +99,12 @@ class Books:
         """Deliveries that were not routed by this run: others left them."""
         self.stranded: list[Entry] = []
         """Refused for good and not kept aside: only the journal has them."""
-        self._parted = 0
+        self.parted = 0
         """Records counted as dropped that the store has until the rest of their chunk leaves it."""
-        self._moving = 0
+        self.moving = 0
         """Replayed deliveries that leave the store and are not counted as delivered yet."""
-        self._clock = clock
-        self._journal = journal
+        self.clock = clock
+        self.journal = journal
 
     def note_drop(self, stream: str, number: int, level: str, reason: str) -> None:
         """Count a record that was not taken in."""
@@ -167,8 +167,8 @@ class Books:
             + (0 if self.spiller is None else self.spiller.pending)
             + len(self.stranded)
             + held
-            - self._parted
-            + self._moving
+            - self.parted
+            + self.moving
             + self._in_flight()
         )
 
@@ -197,7 +197,7 @@ class Books:
             # They are in the books of the run that has taken them over.
             routed -= self.store.given
         for tier, batch, outcome in self.chain.unabsorbed:
-            routed += weight(self._kept_late(tier, batch, outcome))
+            routed += weight(self.kept_late(tier, batch, outcome))
         return Balance(
             routed, delivered, dropped, pending, self.replayed, dict(self.drops.counts())
         )
@@ -205,7 +205,7 @@ class Books:
     def _reading(self) -> tuple[Job | None, int, int, int]:
         return self.job, self.delivered, self.drops.total, self.pending
 
-    def _kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
+    def kept_late(self, tier: int, batch: Batch, outcome: Outcome) -> list[bytes]:
         """Return the lines that a holding tier took after its call was given up."""
         # By the plan: a store that keeps what one copy missed holds no deliveries.
         if self.chain.plan.tiers[tier].kind is not Kind.HOLDING:
@@ -215,4 +215,4 @@ class Books:
     def tell(self, entry: Entry, fate: Fate) -> None:
         """Note what became of *entry* here."""
         if entry.settle(self.name, fate):
-            self._journal.settled(entry)
+            self.journal.settled(entry)

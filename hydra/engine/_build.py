@@ -348,7 +348,7 @@ def _service(
     writer.herald = run.herald
     if full == "spill" and chained.store is not None:
         writer.spiller = Spiller(writer.queue, chained.store, writer.tell, threaded=threaded)
-    writer.dead_letters = places.dead_letters(name)
+    writer.rejects.dead_letters = places.dead_letters(name)
     if chained.loop_only or destination.writer == "loop":
         run.loop.required = True
     return Service(

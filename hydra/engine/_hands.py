@@ -319,9 +319,8 @@ class Hands:
                     return
                 self.writer.adopted += store.adopt()
                 # What copies miss is delivered already.
-                for repair in self.writer.repairs:
-                    if repair.store is not None:
-                        repair.store.adopt()
+                for missed in self.writer.repairs.stores:
+                    missed.adopt()
             self.queue.ring()
 
     def take_over(self, run: str, lines: list[bytes], scan: Position | None) -> None:

@@ -11,7 +11,7 @@ lines may pass: neither side starves the other.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
     from ..queue._fifo import Item
     from ._repairing import Repair
-
-# How many lines, and bytes, a replayed chunk has at most.
-REPLAY_LINES: Final = 2_000
-REPLAY_BYTES: Final = 1 << 20
-# Seconds before replay is tried again after one that got nowhere.
-REPLAY_PAUSE: Final = 0.5
 
 
 class JobKind(Enum):
@@ -130,11 +124,6 @@ def numbered(line: bytes) -> tuple[str, int, str]:
     start = line.find(b'"level":"') + 9
     level = line[start : line.find(b'"', start)].decode()
     return parsed.stream, parsed.n, level
-
-
-def most_lines(rate: float) -> int:
-    """Return how many lines a chunk may have where *rate* in a second are sent back at most."""
-    return int(max(1, min(REPLAY_LINES, rate * REPLAY_PAUSE)))
 
 
 def weight(lines: Sequence[bytes]) -> int:

@@ -151,8 +151,8 @@ def _destination(service: Service) -> DestinationStats:
         crashes=service.crashes,
         tiers=tuple(_tier(chain, index) for index in range(len(chain.tiers))),
         strategy=chain.plan.rule.strategy.value,
-        repairing=writer.repairing,
-        missed=writer.missed,
+        repairing=writer.repairs.waiting,
+        missed=writer.repairs.missed,
     )
 
 

@@ -16,19 +16,15 @@ from typing import TYPE_CHECKING, Final
 
 from ..core.ids import guaranteed, identify, weigh
 from ..queue import Fate, State
-from ._books import Books
 from ._jobs import JobKind, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fallbacks.chain import Chain
-    from fallbacks.clock import Clock
     from fallbacks.dead_letters import DeadLetters
-    from fallbacks.held import HeldStore
 
-    from ..queue import Entry, Fifo
-    from ._books import Ledgerkeeper
+    from ..queue import Entry
+    from ._books import Books
     from ._jobs import Job
 
 DEAD_LETTER: Final = "dead_letter"
@@ -37,33 +33,29 @@ REFUSED: Final = "refused"
 """Reason of a drop: the destination will never take this record, and it is kept nowhere."""
 
 
-class Rejecting(Books):
-    """A destination's books, and what becomes of the records that it refuses."""
+class Rejects:
+    """
+    The records that one destination refuses for good, and what becomes of them.
 
-    def __init__(
-        self,
-        name: str,
-        chain: Chain,
-        queue: Fifo,
-        *,
-        store: HeldStore | None,
-        clock: Clock,
-        journal: Ledgerkeeper,
-    ) -> None:
-        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
+    Args:
+        books: The destination's account.
+    """
+
+    def __init__(self, books: Books) -> None:
         self.dead_letters: DeadLetters | None = None
-        """Where refused records are kept aside; None when there is no such place."""
+        """Where they are kept aside; None when there is no such place."""
+        self._books = books
 
-    def _part_with_rejected(self, job: Job, entries: Mapping[int, Entry]) -> list[bytes]:
+    def part(self, job: Job, entries: Mapping[int, Entry]) -> list[bytes]:
         """Keep the rejected lines of *job* aside, count and tell them; return those that left."""
         rejected = job.delivery.rejected
         if not rejected:
             return []
-        self.retry_stranded()
+        self.retry()
         lines = [job.batch[each.index] for each in rejected]
         kept = self._keep(
             [
-                (line, self.chain.tiers[each.tier].name, _said(each.error))
+                (line, self._books.chain.tiers[each.tier].name, _said(each.error))
                 for line, each in zip(lines, rejected, strict=True)
             ]
         )
@@ -72,7 +64,7 @@ class Rejecting(Books):
         held = job.kind is JobKind.REPLAY
         for place, (line, entry) in enumerate(zip(lines, found, strict=True)):
             if place < kept or not (held and guaranteed(line)):
-                self._part(line, entry, kept=place < kept)
+                self._leave(line, entry, kept=place < kept)
                 gone.append(line)
             # One by one: what a signal handler interrupts is not counted again.
             del rejected[0]
@@ -90,29 +82,31 @@ class Rejecting(Books):
     def _acknowledge_kept(self, entries: Sequence[Entry | None]) -> None:
         journaled = [e for e in entries if e is not None and e.segment is not None]
         if journaled:
-            self._journal.acknowledge(self.name, None, journaled)
+            self._books.journal.acknowledge(self._books.name, None, journaled)
 
-    def _part(self, line: bytes, entry: Entry | None, *, kept: bool) -> None:
+    def _leave(self, line: bytes, entry: Entry | None, *, kept: bool) -> None:
+        books = self._books
         if entry is None:
             # A control record was never counted as routed.
             if weigh(line):
-                self.note_drop(*numbered(line), DEAD_LETTER if kept else REFUSED)
+                books.note_drop(*numbered(line), DEAD_LETTER if kept else REFUSED)
         elif kept:
-            self.drop(entry, DEAD_LETTER)
+            books.drop(entry, DEAD_LETTER)
         elif entry.segment is None:
-            self.drop(entry, REFUSED)
+            books.drop(entry, REFUSED)
         else:
-            self.stranded.append(entry)
-            entry.settle(self.name, Fate(State.JOURNAL))
+            books.stranded.append(entry)
+            entry.settle(books.name, Fate(State.JOURNAL))
 
-    def retry_stranded(self) -> None:
+    def retry(self) -> None:
         """Keep aside what had to stay in the journal, as far as there is room now."""
-        while self.stranded:
-            entry = self.stranded[0]
+        books = self._books
+        while books.stranded:
+            entry = books.stranded[0]
             if not self._keep([(entry.line, "", "refused before")]):
                 return
-            self.drop(entry, DEAD_LETTER)
-            del self.stranded[0]
+            books.drop(entry, DEAD_LETTER)
+            del books.stranded[0]
             self._acknowledge_kept([entry])
 
 

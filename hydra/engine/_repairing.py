@@ -23,9 +23,9 @@ from fallbacks.strategy import Rule
 from fallbacks.tier import Kind
 
 from ..core.ids import identify
-from ._jobs import REPLAY_BYTES, REPLAY_PAUSE, Job, JobKind, most_lines, weight
+from ._jobs import Job, JobKind, weight
 from ._lookup import already_there, file_among
-from ._rejecting import Rejecting
+from ._pace import REPLAY_BYTES, REPLAY_PAUSE, Pace, rest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
     from fallbacks.delivery import Delivery
-
-    from ..queue import Fifo
-    from ._books import Ledgerkeeper
 
 # How many records are remembered that some copies have, but too few: 10 MB or so.
 _REMEMBERED: Final = 65_536
@@ -56,11 +53,9 @@ class Repair:
 
     __slots__ = (
         "_done",
-        "_paced_until",
-        "_rate",
-        "at",
         "doubtful",
         "missed",
+        "pace",
         "repaired",
         "store",
         "tiers",
@@ -71,8 +66,7 @@ class Repair:
     ) -> None:
         self.store = store
         self.tiers = tiers
-        self.at = 0.0
-        """When the next chunk may be tried, in monotonic seconds; who waits may hasten it."""
+        self.pace = Pace(rate)
         self.doubtful = False
         """Whether the copy may have lines of the store already."""
         self.missed = 0
@@ -80,13 +74,6 @@ class Repair:
         self.repaired = 0
         """Records that it got later than the others."""
         self._done: set[bytes] = set()
-        self._rate = rate
-        self._paced_until = 0.0
-
-    @property
-    def ready_at(self) -> float:
-        """When the next chunk may be sent: nobody hastens the pace."""
-        return max(self.at, self._paced_until)
 
     @property
     def waiting(self) -> int:
@@ -96,18 +83,18 @@ class Repair:
     def job(self, chain: Chain, tiers: Collection[int] | None, now: float) -> Job | None:
         """Return a job with the oldest lines; None when it has to be later, or there are none."""
         store = self.store
-        if store is None or not store.waiting or now < self.ready_at:
+        if store is None or not store.waiting or now < self.pace.ready_at:
             return None
         allowed = [index for index in self.tiers if tiers is None or index in tiers]
         if not any(chain.plan.available(index, now) for index in allowed):
-            self.at = now + REPLAY_PAUSE
+            self.pace.at = now + REPLAY_PAUSE
             return None
         try:
-            chunk = store.lines(most_lines(self._rate), REPLAY_BYTES)
+            chunk = store.lines(self.pace.most, REPLAY_BYTES)
         except OSError:
             chunk = None
         if chunk is None:
-            self.at = now + REPLAY_PAUSE
+            self.pace.at = now + REPLAY_PAUSE
             return None
         suspect = chunk.suspect or self.doubtful
         known = self._done
@@ -126,7 +113,7 @@ class Repair:
         assert self.store is not None
         assert job.chunk is not None
         delivery, batch = job.delivery, job.batch
-        self._paced_until = now + len(batch) / self._rate
+        self.pace.sent(len(batch), now)
         refused = [batch[rejected.index] for rejected in delivery.rejected]
         delivery.rejected = []
         # A part of a chunk may have been refused in an attempt before this one.
@@ -137,7 +124,7 @@ class Repair:
                 key for line in (*taken, *refused) if (key := identify(line)) is not None
             )
             self.repaired += weight(taken)
-            self.at = now + REPLAY_PAUSE
+            self.pace.at = now + REPLAY_PAUSE
             return False
         self.repaired += weight(batch) - weight(refused)
         self.store.acknowledge(job.chunk)
@@ -146,96 +133,94 @@ class Repair:
         return True
 
 
-class Repairing(Rejecting):
-    """A destination's books, and the jobs that bring each copy what it missed."""
+class Repairs:
+    """
+    What the copies of one destination missed, and the jobs that bring it to them.
 
-    def __init__(
-        self,
-        name: str,
-        chain: Chain,
-        queue: Fifo,
-        *,
-        store: HeldStore | None,
-        clock: Clock,
-        journal: Ledgerkeeper,
-        repair_rate: float = math.inf,
-    ) -> None:
-        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
-        self.repairs = [
-            Repair(_store(chain, copy), tiers, repair_rate)
-            for copy, tiers in enumerate(chain.copies)
+    Args:
+        chain: The destination's tiers.
+        clock: Time.
+        rate: How many lines a copy gets back in a second at most.
+    """
+
+    def __init__(self, chain: Chain, clock: Clock, rate: float) -> None:
+        self.copies = [
+            Repair(_store(chain, copy), tiers, rate) for copy, tiers in enumerate(chain.copies)
         ]
         """One for each copy, the destination itself first."""
-        self._turns = deque(self.repairs)
+        self._chain = chain
+        self._clock = clock
+        self._turns = deque(self.copies)
         self._partly: dict[bytes, int] = {}
 
     @property
-    def repairing(self) -> int:
+    def waiting(self) -> int:
         """Records that are delivered and wait for one copy or several, once for each."""
-        return sum(repair.waiting for repair in self.repairs)
+        return sum(repair.waiting for repair in self.copies)
 
     @property
     def missed(self) -> int:
         """Records that are delivered and that a copy will never get, once for each."""
-        return sum(repair.missed for repair in self.repairs)
+        return sum(repair.missed for repair in self.copies)
 
     @property
     def stores(self) -> list[HeldStore]:
-        """Where lines of this destination are: those that are held, and those that copies miss."""
-        found = (self.store, *(repair.store for repair in self.repairs))
-        return [store for store in found if store is not None]
+        """Where the lines are that copies miss."""
+        return [repair.store for repair in self.copies if repair.store is not None]
 
-    def _can_repair(self) -> bool:
+    def _open(self) -> list[Repair]:
+        return [r for r in self.copies if r.store is not None and r.store.waiting]
+
+    @property
+    def ready(self) -> bool:
+        """Whether a repair may go on now."""
         now = self._clock.monotonic()
-        return any(
-            repair.store is not None and repair.store.waiting and now >= repair.ready_at
-            for repair in self.repairs
-        )
+        return any(now >= repair.pace.ready_at for repair in self._open())
 
-    def _repair_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
+    def wait(self, now: float) -> float | None:
+        """Return the seconds until a repair may go on; None when there is nothing to repair."""
+        plan = self._chain.plan
+        waits = [
+            max(repair.pace.ready_at - now, rest(plan, repair.tiers, now))
+            for repair in self._open()
+        ]
+        return min(waits, default=None)
+
+    def hasten(self) -> None:
+        """Somebody waits: end all pauses."""
+        for repair in self.copies:
+            repair.pace.at = 0.0
+
+    def job(self, tiers: Collection[int] | None) -> Job | None:
+        """Return a job for the copy whose turn it is; None when there is nothing to do now."""
         now = self._clock.monotonic()
         for _ in range(len(self._turns)):
             repair = self._turns[0]
             # The next one comes first next time.
             self._turns.rotate(-1)
-            job = repair.job(self.chain, tiers, now)
+            job = repair.job(self._chain, tiers, now)
             if job is not None:
                 return job
         return None
 
-    def _repair_wait(self, now: float) -> float | None:
-        """Return the seconds until a repair may go on; None when there is nothing to repair."""
-        plan = self.chain.plan
-        waits = [
-            max(
-                repair.ready_at - now,
-                min(
-                    REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
-                    for tier in repair.tiers
-                ),
-            )
-            for repair in self.repairs
-            if repair.store is not None and repair.store.waiting
-        ]
-        return min(waits, default=None)
-
-    def _hasten_repairs(self) -> None:
-        for repair in self.repairs:
-            repair.at = 0.0
-
     # -- what a delivery leaves behind
 
-    def _note_missed(self, job: Job) -> dict[int, Sequence[int]]:
+    @property
+    def partly(self) -> bool:
+        """Whether there are lines that some copies have, but too few."""
+        return bool(self._partly)
+
+    def note_missed(self, job: Job) -> dict[int, Sequence[int]]:
         """Count what copies will never get, and note which doubt what they get later."""
         delivery, missed = job.delivery, job.delivery.missed
         for copy, lines in missed.items():
-            self.repairs[copy].missed += weight([job.batch[index] for index in lines])
+            self.copies[copy].missed += weight([job.batch[index] for index in lines])
         if delivery.suspect:
-            for repair in self.repairs:
+            for repair in self.copies:
                 repair.doubtful = repair.doubtful or bool(repair.waiting)
         return missed
 
-    def _had(self, batch: Batch) -> dict[int, int]:
+    def had(self, batch: Batch) -> dict[int, int]:
         """Return which copies have lines of *batch* already, and forget it."""
         if not self._partly:
             return {}
@@ -245,12 +230,12 @@ class Repairing(Rejecting):
             if (key := identify(line)) in self._partly and key is not None
         }
 
-    def _remember(self, batch: Batch, delivery: Delivery) -> None:
+    def remember(self, batch: Batch, delivery: Delivery) -> None:
         """Remember which copies have the lines that are not safe with them."""
         had = delivery.had
         if not had:
             return
-        tiers = self.chain.plan.tiers
+        tiers = self._chain.plan.tiers
         open_ = set(delivery.left).union(
             *(each.indices for each in delivery.settled if tiers[each.tier].kind is Kind.HOLDING)
         )

@@ -17,21 +17,19 @@ from fallbacks.batch import Batch
 from fallbacks.outcomes import Outcome
 
 from ..core.ids import identify, weigh
-from ._jobs import REPLAY_BYTES, REPLAY_PAUSE, Job, JobKind, most_lines, weight
+from ._jobs import Job, JobKind, weight
 from ._lookup import already_there, file_among
-from ._repairing import Repairing
+from ._pace import REPLAY_BYTES, REPLAY_PAUSE, Pace, rest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
-    from fallbacks.chain import Chain
-    from fallbacks.clock import Clock
-    from fallbacks.delivery import Delivery
-    from fallbacks.held import Chunk, HeldStore
-    from fallbacks.strategy import Rule
+    from fallbacks.held import Chunk
+    from fallbacks.steps import Settled
 
-    from ..queue import Fifo
-    from ._books import Ledgerkeeper
+    from ._books import Books
+    from ._rejecting import Rejects
+    from ._repairing import Repairs
 
 # Seconds before replay is tried again after one that met a record which can be neither
 # delivered nor kept aside.
@@ -45,104 +43,85 @@ SCAN_LINES: Final = 100_000
 SCAN_BYTES: Final = 8 << 20
 
 
-class Replaying(Repairing):
-    """A destination's books, and the jobs that empty its held store. The ticket holder's."""
+class Replay:
+    """
+    The jobs that empty one destination's held store. The ticket holder's.
 
-    def __init__(
-        self,
-        name: str,
-        chain: Chain,
-        queue: Fifo,
-        *,
-        store: HeldStore | None,
-        clock: Clock,
-        journal: Ledgerkeeper,
-        replay_rate: float | None = None,
-    ) -> None:
-        self._replay_rate = math.inf if replay_rate is None else replay_rate
-        super().__init__(
-            name,
-            chain,
-            queue,
-            store=store,
-            clock=clock,
-            journal=journal,
-            repair_rate=self._replay_rate,
-        )
-        self._most_lines = most_lines(self._replay_rate)
-        self._chunk_lines = self._limit = min(FIRST_LINES, self._most_lines)
-        self._replay_began = 0.0
-        self._paced_until = 0.0
+    Args:
+        books: The destination's account.
+        rejects: Where what it refuses goes.
+        repairs: Which copies have what already.
+        rate: How many lines it gets back in a second at most.
+    """
+
+    def __init__(self, books: Books, rejects: Rejects, repairs: Repairs, rate: float) -> None:
+        self._books = books
+        self._chain = books.chain
+        self._store = books.store
+        self._rejects = rejects
+        self._repairs = repairs
+        self._pace = Pace(rate)
+        self._chunk_lines = self._limit = min(FIRST_LINES, self._pace.most)
+        self._began = 0.0
         self._replayed: set[bytes] = set()
         """Ids of the chunk under way that need not be offered again."""
-        self._replay_at = 0.0
         self._doubtful = False
         self._copies: dict[bytes, int] = {}
-        chain.on_late = self._note_late
+        books.chain.on_late = self._note_late
 
     def _note_late(self, tier: int, batch: Batch, outcome: Outcome) -> None:
         # They went on to another tier, or back into the queue. What is held is a
         # copy, and is one delivery more until it is replayed, or meets its original.
-        for line in self._kept_late(tier, batch, outcome):
+        for line in self._books.kept_late(tier, batch, outcome):
             key = identify(line)
             if key is not None:
                 self._doubtful = True
                 self._copies[key] = weigh(line)
-                self.adopted += weigh(line)
-
-    def _begin(
-        self,
-        size: int,
-        tiers: Collection[int] | None,
-        patient: bool,
-        *,
-        had: Mapping[int, int] | None = None,
-        rule: Rule | None = None,
-        sheds: bool = False,
-    ) -> Delivery:
-        return self.chain.plan.begin(
-            size,
-            tiers=None if tiers is None else tuple(tiers),
-            patient=patient,
-            had=had,
-            rule=rule,
-            sheds=sheds,
-        )
-
-    def _can_replay(self) -> bool:
-        return (
-            self.store is not None
-            # Not `held`: a control record that was held alone counts nothing there.
-            and self.store.waiting
-            and self._clock.monotonic() >= self._replay_from
-            and self.chain.healthy()
-        )
+                self._books.adopted += weigh(line)
 
     @property
-    def _replay_from(self) -> float:
-        """When the next chunk may be sent; somebody who waits may hasten it, but not its pace."""
-        return max(self._replay_at, self._paced_until)
+    def ready(self) -> bool:
+        """Whether a chunk may be sent now."""
+        return (
+            self._store is not None
+            # Not `held`: a control record that was held alone counts nothing there.
+            and self._store.waiting
+            and self._books.clock.monotonic() >= self._pace.ready_at
+            and self._chain.healthy()
+        )
 
-    def _replay_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
-        if self.store is None or not self._can_replay():
+    def wait(self, now: float) -> float | None:
+        """Return the seconds until a chunk may be sent; None when nothing is held."""
+        if self._store is None or not self._store.waiting:
             return None
-        chain = self.chain
+        chain = self._chain
+        return max(rest(chain.plan, chain.homes, now), self._pace.ready_at - now)
+
+    def hasten(self) -> None:
+        """Somebody waits: end a pause."""
+        self._pace.at = 0.0
+
+    def job(self, tiers: Collection[int] | None) -> Job | None:
+        """Return a job with the oldest chunk; None when it has to be later, or there is none."""
+        store, chain = self._store, self._chain
+        if store is None or not self.ready:
+            return None
         file = file_among(chain, chain.homes)
         try:
-            if not (self._replayed or self._parted):
+            if not (self._replayed or self._books.parted):
                 # A chunk that was settled in part must not get shorter.
                 self._limit = self._chunk_lines
-            chunk = self.store.lines(self._limit, REPLAY_BYTES)
+            chunk = store.lines(self._limit, REPLAY_BYTES)
             suspect = chunk is not None and (chunk.suspect or self._doubtful)
-            if suspect and file is not None and self._replay_rate == math.inf:
+            if suspect and file is not None and self._pace.rate == math.inf:
                 # What is there already is found by reading the file, so read it for as
                 # many lines at a time as possible.
-                chunk = self.store.lines(SCAN_LINES, SCAN_BYTES)
+                chunk = store.lines(SCAN_LINES, SCAN_BYTES)
         except OSError:
             chunk, suspect = None, False
         if chunk is None:
             # Held lines that cannot be read now: look again later, not at once for ever.
-            self._replay_at = self._clock.monotonic() + REPLAY_PAUSE
+            self._pace.at = self._books.clock.monotonic() + REPLAY_PAUSE
             return None
         lines: Sequence[bytes] = chunk.lines
         known = self._replayed
@@ -153,7 +132,7 @@ class Replaying(Repairing):
         if known:
             lines = [line for line in lines if identify(line) not in known]
         batch = Batch(lines, duplicate=suspect)
-        had = self._had(batch)
+        had = self._repairs.had(batch)
         for index, line in enumerate(batch) if spreads and any(there) else ():
             key = identify(line)
             had[index] = had.get(index, 0) | sum(
@@ -161,13 +140,13 @@ class Replaying(Repairing):
             )
         homes = (*chain.homes, *(chain.repairs.values() if spreads else ()))
         allowed = [index for index in homes if tiers is None or index in tiers]
-        delivery = self._begin(len(batch), allowed, patient=False, had=had)
-        self._replay_began = self._clock.monotonic()
+        delivery = chain.plan.begin(len(batch), tiers=allowed, patient=False, had=had)
+        self._began = self._books.clock.monotonic()
         return Job(JobKind.REPLAY, batch, delivery, chunk=chunk)
 
     def _already_there(self, chunk: Chunk) -> list[set[bytes]]:
         """Return, for each copy that held lines go back to, the ids of *chunk* in its file."""
-        chain = self.chain
+        chain = self._chain
         copies = chain.copies if chain.plan.rule.shares else chain.copies[:1]
         found: list[set[bytes]] = []
         for copy, tiers in enumerate(copies):
@@ -177,53 +156,57 @@ class Replaying(Repairing):
             found.append(set() if file is None else already_there(chunk, file, scan))
         return found
 
-    def _finish_replay(self, job: Job) -> bool:
-        assert self.store is not None
+    def finish(self, job: Job) -> bool:
+        """Take in what became of *job*; return whether all of it has left the store."""
+        assert self._store is not None
         assert job.chunk is not None
-        delivery, batch = job.delivery, job.batch
+        books, delivery, batch = self._books, job.delivery, job.batch
         rejected = len(delivery.rejected)
-        refused = self._part_with_rejected(job, {})
-        self._parted += weight(refused)
+        refused = self._rejects.part(job, {})
+        books.parted += weight(refused)
         stuck = len(refused) < rejected
-        self._note_missed(job)
-        self._remember(batch, delivery)
-        self._pace(len(batch), done=not delivery.left)
+        self._repairs.note_missed(job)
+        self._repairs.remember(batch, delivery)
+        self._adapt(len(batch), done=not delivery.left)
         if not delivery.left and not stuck:
-            self._acknowledge(job.chunk, weight(job.chunk.lines) - self._parted)
-            self._doubtful = self._doubtful and self.store.held > 0
+            self._acknowledge(job.chunk, weight(job.chunk.lines) - books.parted)
+            self._doubtful = self._doubtful and self._store.held > 0
             return True
         taken = [batch[index] for settled in delivery.settled for index in settled.indices]
         self._replayed.update(
             key for line in (*taken, *refused) if (key := identify(line)) is not None
         )
-        self._replay_at = self._clock.monotonic() + (STUCK_PAUSE if stuck else REPLAY_PAUSE)
+        self._pace.at = books.clock.monotonic() + (STUCK_PAUSE if stuck else REPLAY_PAUSE)
         return False
 
-    def _pace(self, size: int, *, done: bool) -> None:
+    def _adapt(self, size: int, *, done: bool) -> None:
         """Choose size and time of the next chunk after one of *size* lines."""
-        now = self._clock.monotonic()
-        self._paced_until = now + size / self._replay_rate
-        if now - self._replay_began > self.chain.plan.tiers[0].seconds * REPLAY_SHARE:
+        now = self._books.clock.monotonic()
+        self._pace.sent(size, now)
+        if now - self._began > self._chain.plan.tiers[0].seconds * REPLAY_SHARE:
             self._chunk_lines = max(1, size // 2)
         elif done and size >= self._chunk_lines:
-            self._chunk_lines = min(self._most_lines, self._chunk_lines * 2)
+            self._chunk_lines = min(self._pace.most, self._chunk_lines * 2)
 
     def _acknowledge(self, chunk: Chunk, delivered: int) -> None:
         """Take *chunk* out of the store; *delivered* of its records are at the destination."""
-        assert self.store is not None
+        assert self._store is not None
+        books = self._books
         # Removing a finished file waits for the disk, and somebody may look meanwhile.
-        self._moving = delivered + self._parted
-        self.store.acknowledge(chunk)
+        books.moving = delivered + books.parted
+        self._store.acknowledge(chunk)
         self._forget_copies(chunk)
         self._replayed.clear()
-        self.replayed += delivered
+        books.replayed += delivered
         # All at once: whoever looks sees them in one place.
-        self.delivered, self._moving, self._parted = self.delivered + delivered, 0, 0
+        books.delivered, books.moving, books.parted = books.delivered + delivered, 0, 0
 
-    def _join_copies(self, batch: Batch, indices: Sequence[int]) -> None:
-        """The store holds an id once: lines that it had a late copy of are that copy."""
-        for index in indices if self._copies else ():
-            self.adopted -= self._copies.pop(identify(batch[index]) or b"", 0)
+    def held(self, batch: Batch, settled: Settled) -> None:
+        """Take note that the store has lines of *batch* now."""
+        self._doubtful = self._doubtful or settled.suspect
+        # The store holds an id once: lines that it had a late copy of are that copy.
+        for index in settled.indices if self._copies else ():
+            self._books.adopted -= self._copies.pop(identify(batch[index]) or b"", 0)
 
     def _forget_copies(self, chunk: Chunk) -> None:
         for line in chunk.lines if self._copies else ():

@@ -10,24 +10,25 @@ Rule 3: a record leaves the writer delivered, held, or dropped and counted.
 
 from __future__ import annotations
 
-from functools import partial
+import math
 from typing import TYPE_CHECKING, Final
 
-from fallbacks.batch import Batch
-from fallbacks.ledger import Drops
-from fallbacks.strategy import Rule, Strategy
 from fallbacks.tier import Kind
 from fallbacks.tiers import AsyncFileTier, FileTier
 
 from ..core.ids import guaranteed
 from ..queue import Barrier, Entry, Fate, Fifo, State
-from ._books import Ledgerkeeper
-from ._jobs import REPLAY_PAUSE, Job, JobKind, batch_of, fates, numbered
-from ._replaying import Replaying
+from ._books import Books, Ledgerkeeper
+from ._declarations import Declarations
+from ._jobs import Job, JobKind, batch_of, fates, numbered
+from ._rejecting import Rejects
+from ._repairing import Repairs
+from ._replaying import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
+    from fallbacks.batch import Batch
     from fallbacks.chain import Chain
     from fallbacks.clock import Clock
     from fallbacks.delivery import Delivery
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
 
     from ._control import ControlStream
 
-# Seconds between two control records that declare drops.
-REPORT_EVERY: Final = 1.0
-
-_DECLARED: Final = Rule(Strategy.MIRROR)
-
 CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
 UNREADABLE: Final = "journal_unreadable"
@@ -50,7 +46,7 @@ QUOTA: Final = "quota"
 """Reason of a drop: no tier takes it, and the files of held lines have their quota."""
 
 
-class Writer(Replaying):
+class Writer(Books):
     """
     One destination at run time.
 
@@ -86,29 +82,23 @@ class Writer(Replaying):
         closes: bool = True,
         replay_rate: float | None = None,
     ) -> None:
-        super().__init__(
-            name,
-            chain,
-            queue,
-            store=store,
-            clock=clock,
-            journal=journal,
-            replay_rate=replay_rate,
-        )
-        self.diverted = Drops(clock)
+        super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
+        rate = math.inf if replay_rate is None else replay_rate
+        self.rejects = Rejects(self)
+        self.repairs = Repairs(chain, clock, rate)
+        self._replay = Replay(self, self.rejects, self.repairs, rate)
+        self._declarations = Declarations(self, control, auditable=auditable, closes=closes)
         self._batch = batch
-        self._control = control
-        self._auditable = auditable
-        self._closes = closes
-        self._controls: list[bytes] = []
-        self._declare_at = 0.0
-        self._closing = False
         self._fallbacks = set(range(len(chain.primaries), len(chain.tiers)))
         self._stalled = 0
         """How many guaranteed records at the front of the queue wait for room in the store."""
-        self._reported_at = -REPORT_EVERY
         self._replay_first = False
         self._hasten = False
+
+    @property
+    def stores(self) -> list[HeldStore]:
+        """Where lines of this destination are: those that are held, and those that copies miss."""
+        return [*([] if self.store is None else [self.store]), *self.repairs.stores]
 
     # -- any thread
 
@@ -145,23 +135,23 @@ class Writer(Replaying):
         self.chain.absorb()
         if self._hasten:
             self._hasten = False
-            self._replay_at = self._declare_at = 0.0
-            self._hasten_repairs()
-            self.retry_stranded()
+            for part in (self._declarations, self._replay, self.repairs):
+                part.hasten()
+            self.rejects.retry()
             self.chain.hasten()
-        order: list[Callable[[Collection[int] | None, bool], Job | None]]
-        order = [self._control_job, partial(self._live_job, sheds=replay)]
+        first = replay and self._replay_first
         if replay:
-            order.insert(1 if self._replay_first else 2, self._replay_job)
-            self._replay_first = not self._replay_first
-            # What everybody lacks goes before what one copy lacks.
-            order.insert(order.index(self._replay_job) + 1, self._repair_job)
-        for find in order:
-            job = find(tiers, patient)
-            if job is not None:
-                self.job, self.queue.taken = job, []
-                return job
-        return None
+            self._replay_first = not first
+        job = self._declarations.job(tiers, patient)
+        if job is None and first:
+            job = self._returning(tiers)
+        if job is None:
+            job = self._live_job(tiers, patient, sheds=replay)
+        if job is None and replay and not first:
+            job = self._returning(tiers)
+        if job is not None:
+            self.job, self.queue.taken = job, []
+        return job
 
     @property
     def idle(self) -> bool:
@@ -172,9 +162,9 @@ class Writer(Replaying):
             or queue.overflow
             or queue.waiting
             or queue.spill
-            or (self._controls and self._can_declare())
-            or self._can_replay()
-            or self._can_repair()
+            or self._declarations.ready
+            or self._replay.ready
+            or self.repairs.ready
         )
 
     def finish(self, job: Job, *, final: bool = False) -> bool:
@@ -191,16 +181,13 @@ class Writer(Replaying):
             case JobKind.CONTROL:
                 # Live records need not wait for a declaration that has to wait.
                 done = True
-                self._part_with_rejected(job, {})
-                left = [job.batch[index] for index in job.delivery.left]
-                self._controls[: len(job.batch)] = left
-                if left:
-                    self._declare_at = self._clock.monotonic() + REPORT_EVERY
+                self.rejects.part(job, {})
+                self._declarations.finish(job)
             case JobKind.REPAIR:
                 assert job.repair is not None
-                done = job.repair.finish(job, self._clock.monotonic())
+                done = job.repair.finish(job, self.clock.monotonic())
             case _:
-                done = self._finish_replay(job)
+                done = self._replay.finish(job)
         self.job = None
         if self.herald is not None:
             self.herald.finished(self, job)
@@ -211,16 +198,10 @@ class Writer(Replaying):
 
     def close_record(self) -> None:
         """Queue the record of a clean close behind everything else."""
-        self.retry_stranded()
-        if self._control is None:
-            return
-        # The last chance of a tier that has been resting.
-        self._closing = self._hasten = True
-        self._report(final=True)
-        if not self._closes:
-            return
-        totals = {stream.label: stream.issued for stream in self.streams if stream.issued}
-        self._controls.append(self._control.close(totals, self._clock.time_ns()))
+        self.rejects.retry()
+        if self._declarations.close():
+            # The last chance of a tier that has been resting.
+            self._hasten = True
 
     def abandon_rest(self) -> None:
         """At the very end: what the journal has stays there, everything else is dropped."""
@@ -236,63 +217,23 @@ class Writer(Replaying):
 
     def wait(self) -> float | None:
         """Return the seconds after which there will be something to do; None: when rung."""
-        now = self._clock.monotonic()
-        waits: list[float] = []
-        if self._controls:
-            waits.append(self._declare_at - now)
-        elif self._control is not None and (self.drops.unreported or self.diverted.unreported):
-            waits.append(self._reported_at + REPORT_EVERY - now)
-        if self.store is not None and self.store.waiting:
-            plan = self.chain.plan
-            # A busy tier is free when its abandoned call returns, which nobody can foretell.
-            rest = min(
-                REPLAY_PAUSE if plan.tiers[tier].busy else plan.tiers[tier].breaker.wait(now)
-                for tier in self.chain.homes
-            )
-            waits.append(max(rest, self._replay_from - now))
-        repair = self._repair_wait(now)
-        if repair is not None:
-            waits.append(repair)
+        now = self.clock.monotonic()
+        parts = (self._declarations, self._replay, self.repairs)
+        waits = [wait for part in parts if (wait := part.wait(now)) is not None]
         return max(0.001, min(waits)) if waits else None
 
     # -- jobs
 
-    def _control_job(self, tiers: Collection[int] | None, patient: bool) -> Job | None:
-        self._report(final=False)
-        if not self._controls or not self._can_declare():
-            return None
-        batch = Batch(list(self._controls))
-        if not self._closing:
-            # Live records must not wait for it, wherever it can go.
-            if self._auditable:
-                tiers = [i for i in self._declaring() if tiers is None or i in tiers]
-            patient = False
-        # One copy is enough, since nobody is promised more of what the engine itself says.
-        rule = _DECLARED if self.chain.plan.rule.spreads else None
-        delivery = self._begin(len(batch), tiers, patient, rule=rule)
-        return Job(JobKind.CONTROL, batch, delivery)
-
-    def _declaring(self) -> list[int]:
-        """
-        Return the tiers that a file's declarations go to.
-
-        A file has to declare by itself what it lacks. What it cannot take now waits;
-        standard error would take it, and nobody would look for it there.
-        """
-        chain = self.chain
-        files = chain.homes if chain.plan.rule.spreads else chain.primaries
-        kinds = [tier.kind for tier in chain.plan.tiers]
-        return [i for i, kind in enumerate(kinds) if i in files or kind is not Kind.FINAL]
-
-    def _can_declare(self) -> bool:
-        return self._clock.monotonic() >= self._declare_at
+    def _returning(self, tiers: Collection[int] | None) -> Job | None:
+        # What everybody lacks goes before what one copy lacks.
+        return self._replay.job(tiers) or self.repairs.job(tiers)
 
     def _live_job(self, tiers: Collection[int] | None, patient: bool, *, sheds: bool) -> Job | None:
         queue = self.queue
         # What a closed journal was left with is for whoever takes it over.
         if (
             queue.overflow
-            and not self._journal.closed
+            and not self.journal.closed
             and (
                 len(queue.entries) <= queue.low_water
                 # Barriers that wait for what is in the journal must not keep it there.
@@ -307,7 +248,13 @@ class Writer(Replaying):
         # Only who has asked every fallback knows that none takes them.
         sheds = sheds and not self._stalled and (tiers is None or self._fallbacks <= set(tiers))
         self._stalled = 0
-        delivery = self._begin(len(batch), tiers, patient, had=self._had(batch), sheds=sheds)
+        delivery = self.chain.plan.begin(
+            len(batch),
+            tiers=None if tiers is None else tuple(tiers),
+            patient=patient,
+            had=self.repairs.had(batch),
+            sheds=sheds,
+        )
         return Job(JobKind.LIVE, batch, delivery, entries, barriers)
 
     def _has_lines(self) -> bool:
@@ -321,13 +268,12 @@ class Writer(Replaying):
 
     def _finish_live(self, job: Job, *, final: bool) -> bool:
         delivery = job.delivery
-        primaries, tiers = self.chain.primaries, self.chain.tiers
+        tiers = self.chain.tiers
         if not job.counted:
-            missed = self._note_missed(job)
-            self._remember(job.batch, delivery)
-            if self._auditable:
-                # The file itself lacks them for good, and another copy has them.
-                self._divert(job.batch, missed.get(0, ()), "copy")
+            missed = self.repairs.note_missed(job)
+            self.repairs.remember(job.batch, delivery)
+            # The file itself lacks them for good, and another copy has them.
+            self._declarations.divert(job.batch, missed.get(0, ()), "copy")
             taken = sum(
                 len(settled.indices)
                 for settled in delivery.settled
@@ -337,16 +283,11 @@ class Writer(Replaying):
             self.delivered, job.counted = self.delivered + taken, True
         for settled in delivery.settled:
             if tiers[settled.tier].kind is Kind.HOLDING:
-                self._doubtful = self._doubtful or settled.suspect
-                self._join_copies(job.batch, settled.indices)
-            elif (
-                self._auditable
-                and settled.tier not in primaries
-                and self._strays(delivery, settled)
-            ):
-                self._divert(job.batch, settled.indices, tiers[settled.tier].name)
+                self._replay.held(job.batch, settled)
+            elif self._strays(delivery, settled):
+                self._declarations.divert(job.batch, settled.indices, tiers[settled.tier].name)
         entries = dict(job.entries)
-        self._part_with_rejected(job, entries)
+        self.rejects.part(job, entries)
         if entries:
             self._settle(job, entries)
         left = delivery.left
@@ -372,11 +313,13 @@ class Writer(Replaying):
             else:
                 self.note_drop(*numbered(batch[index]), QUOTA)
         # Copies that have some of them need not be remembered.
-        self._had(batch.select(dropped))
+        self.repairs.had(batch.select(dropped))
         return kept
 
     def _strays(self, delivery: Delivery, settled: Settled) -> bool:
-        """Return whether lines that a tier other than the file's has are not to come there."""
+        """Return whether lines that were taken for good are not to come to the file itself."""
+        if settled.tier in self.chain.primaries:
+            return False
         copy = self.chain.plan.tiers[settled.tier].copy
         return copy is None or not delivery.rule.spreads
 
@@ -389,8 +332,8 @@ class Writer(Replaying):
         # Told first: a record that the journal moves must not be asked for here again.
         if any(entry.segment is not None for entry in safe):
             # No position vouches for a file that has records which are not acknowledged.
-            position = None if self._partly else self._position()
-            self._journal.acknowledge(self.name, position, safe)
+            position = None if self.repairs.partly else self._position()
+            self.journal.acknowledge(self.name, position, safe)
 
     def _position(self) -> Position | None:
         """Return where the destination's file ends, if it is a file."""
@@ -437,32 +380,10 @@ class Writer(Replaying):
         queue = self.queue
         room = max(1, queue.capacity - len(queue.entries))
         chosen = [queue.overflow.popleft() for _ in range(min(room, len(queue.overflow)))]
-        self._journal.fetch(chosen)
+        self.journal.fetch(chosen)
         for entry in chosen:
             entry.fates.pop(self.name, None)
             if entry.line:
                 queue.put(entry, len(entry.line))
             else:
                 self.drop(entry, UNREADABLE)
-
-    # -- control records
-
-    def _divert(self, batch: Batch, indices: Sequence[int], tier: str) -> None:
-        for index in indices:
-            self.diverted.note(*numbered(batch[index]), f"tier:{tier}")
-
-    def _report(self, *, final: bool) -> None:
-        if self._control is None:
-            return
-        now = self._clock.monotonic()
-        # What is not written yet is not added to: an outage must not fill the memory.
-        if not final and (self._controls or now - self._reported_at < REPORT_EVERY):
-            return
-        for tally, event, said in (
-            (self.drops, "drops", "dropped"),
-            (self.diverted, "diverted", "delivered by another tier"),
-        ):
-            report = tally.report() if tally.unreported else None
-            if report is not None:
-                self._reported_at = now
-                self._controls += self._control.report(event, said, report, self._clock.time_ns())

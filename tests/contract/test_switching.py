@@ -157,7 +157,7 @@ def test_what_a_copy_missed_is_brought_to_it_by_the_next_run(taps):
     assert (5, 5, 0) == (before.delivered, before.repairing, before.held)
     assert taps[0].messages == taps[1].messages == ["0", "1", "2", "3", "4"]
     assert all(
-        service.writer.repairing == 0
+        service.writer.repairs.waiting == 0
         for run in ENGINE.own_runs()
         for service in run.services.values()
     )
@@ -327,7 +327,8 @@ def test_strategies_and_destinations_change_under_load(tmp_path):
     hydra.configure(destinations=[file(name, "failover") for name in names])
     hydra.flush(PATIENCE)
     settled(lambda stats: not stats.pending and not any(
-        service.writer.repairing for run in ENGINE.own_runs() for service in run.services.values()
+        service.writer.repairs.waiting
+        for run in ENGINE.own_runs() for service in run.services.values()
     ))  # fmt: skip
     last = balanced(hydra.close(PATIENCE))
 

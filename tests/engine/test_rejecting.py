@@ -159,7 +159,7 @@ def test_nowhere_to_keep_it_aside(tmp_path) -> None:
         state_dir=str(tmp_path / "state"),
     )
     assert ENGINE.run is not None
-    ENGINE.run.services["app"].writer.dead_letters = None
+    ENGINE.run.services["app"].writer.rejects.dead_letters = None
     hydra.get_logger("shop").info("no", bad=True)
     stats = hydra.flush(PATIENCE)
 

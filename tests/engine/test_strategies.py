@@ -356,7 +356,7 @@ def test_miss_is_on_the_disk_before_the_journal_lets_go(world):
     """An ERROR stays live in the journal until what a copy missed is kept for it."""
     w = world("mirror", journal=True)
     w.sinks[1].fail_with(DOWN)
-    store = w.writer.repairs[1].store
+    store = w.writer.repairs.copies[1].store
     live, real = [], store.write
 
     def write(batch):

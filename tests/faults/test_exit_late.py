@@ -290,7 +290,7 @@ def test_control_record_that_is_held_alone(tmp_path):
     """
     from hydra.config import load
     from hydra.engine._build import build
-    from hydra.engine._jobs import REPLAY_LINES
+    from hydra.engine._pace import REPLAY_LINES
 
     world = World(tmp_path)
     lines = [b'{"message":"m","id":"aaaaaaaaaaaa.1r-%d"}\n' % n for n in range(1, REPLAY_LINES + 1)]
