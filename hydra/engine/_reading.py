@@ -5,7 +5,7 @@ Reading the engine: from runs to `Stats`.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -13,7 +13,9 @@ from ..metrics import DestinationStats, HookStats, JournalStats, Stats, TierStat
 from ._rejecting import DEAD_LETTER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+
+    from msgspec import Struct
 
     from fallbacks.chain import Chain
 
@@ -21,43 +23,41 @@ if TYPE_CHECKING:
     from ._service import Service
 
 
+# What the whole has as much of as its parts together.
+_FIGURES: Final = ("accepted", "delivered", "pending", "dropped", "held", "replayed")
+_JOURNAL: Final = (
+    "segments", "bytes", "quota", "live", "failed", "degraded", "poisoned", "adoptions_failed",
+    "adoptions_refused",
+)  # fmt: skip
+_HOOKS: Final = ("calls", "failed", "coalesced")
+
+
+def _sums(parts: Collection[Struct], names: Iterable[str]) -> dict[str, int]:
+    return {name: sum(getattr(part, name) for part in parts) for name in names}
+
+
 def read(runs: Iterable[Run]) -> Stats:
     """Return the stats of *runs* together; of destinations of one name the last is shown."""
-    accepted = delivered = pending = dropped = suppressed = held = replayed = 0
-    balanced = True
+    shown, suppressed = Stats(), 0
     drops: Counter[tuple[str, str]] = Counter()
-    destinations: dict[str, DestinationStats] = {}
-    journal, hooks, live = JournalStats(state="off"), HookStats(), "off"
+    found: list[DestinationStats] = []
     for run in runs:
         suppressed += int(repr(run.suppressed)[6:-1])
-        journal = _journal(run)
-        live = run.live_state if run.publisher is None else run.publisher.state
-        hooks = HookStats() if run.herald is None else run.herald.stats
-        for name, service in run.services.items():
-            found = _destination(service)
-            destinations[name] = found
+        shown = Stats(
+            journal=_journal(run),
+            hooks=HookStats() if run.herald is None else run.herald.stats,
+            live=run.live_state if run.publisher is None else run.publisher.state,
+        )
+        for service in run.services.values():
+            found.append(_destination(service))
             drops.update(service.writer.drops.counts())
-            accepted += found.accepted
-            delivered += found.delivered
-            pending += found.pending
-            dropped += found.dropped
-            held += found.held
-            replayed += found.replayed
-            balanced = balanced and found.lost == 0
-    return Stats(
-        accepted=accepted,
-        delivered=delivered,
-        pending=pending,
-        dropped=dropped,
+    return replace(
+        shown,
+        **_sums(found, _FIGURES),
         suppressed=suppressed,
-        held=held,
-        replayed=replayed,
-        balanced=balanced,
+        balanced=not any(each.lost for each in found),
         drops=dict(drops),
-        destinations=destinations,
-        journal=journal,
-        hooks=hooks,
-        live=live,
+        destinations={each.name: each for each in found},
     )
 
 
@@ -83,14 +83,7 @@ def together(parts: Iterable[tuple[str, Stats]]) -> Stats:
             full = f"{label}/{name}" if scope else name
             destinations[full] = replace(each, name=full)
     every = [stats for _, stats in found]
-    return Stats(
-        accepted=sum(each.accepted for each in every),
-        delivered=sum(each.delivered for each in every),
-        pending=sum(each.pending for each in every),
-        dropped=sum(each.dropped for each in every),
-        suppressed=sum(each.suppressed for each in every),
-        held=sum(each.held for each in every),
-        replayed=sum(each.replayed for each in every),
+    shown = Stats(
         balanced=all(each.balanced for each in every),
         drops=dict(drops),
         destinations=destinations,
@@ -98,33 +91,21 @@ def together(parts: Iterable[tuple[str, Stats]]) -> Stats:
         hooks=_hooks([each.hooks for each in every]),
         live=next((each.live for each in reversed(every) if each.live != "off"), "off"),
     )
+    return replace(shown, **_sums(every, (*_FIGURES, "suppressed")))
 
 
 def _journals(found: list[JournalStats]) -> JournalStats:
     shown = next((each for each in reversed(found) if each.state != "off"), found[-1])
-    return replace(
-        shown,
-        segments=sum(each.segments for each in found),
-        bytes=sum(each.bytes for each in found),
-        quota=sum(each.quota for each in found),
-        live=sum(each.live for each in found),
-        failed=sum(each.failed for each in found),
-        degraded=sum(each.degraded for each in found),
-        poisoned=sum(each.poisoned for each in found),
-        adoptions_failed=sum(each.adoptions_failed for each in found),
-        adoptions_refused=sum(each.adoptions_refused for each in found),
-    )
+    return replace(shown, **_sums(found, _JOURNAL))
 
 
 def _hooks(found: list[HookStats]) -> HookStats:
     errors = [each.last_error for each in found if each.last_error is not None]
-    return HookStats(
-        calls=sum(each.calls for each in found),
-        failed=sum(each.failed for each in found),
-        coalesced=sum(each.coalesced for each in found),
+    shown = HookStats(
         running=max((each.running for each in found), default=0.0),
         last_error=errors[-1] if errors else None,
     )
+    return replace(shown, **_sums(found, _HOOKS))
 
 
 def _destination(service: Service) -> DestinationStats:
