@@ -4,7 +4,7 @@ Conformance: one call that tries anybody's tier against the rules chains rely on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from ..tier import Tier
@@ -75,11 +75,10 @@ def check_tier(
             of them with what was seen.
         ValueError: If *skip* names no rule, or *seconds* is not positive.
     """
-    given = {"received": received, "fail": fail, "hang": hang, "heal": heal}
     return check_subject(
         make,
         lambda made: made,
-        {name: hook for name, hook in given.items() if hook is not None},
+        {"received": received, "fail": fail, "hang": hang, "heal": heal},
         lines=lines,
         seconds=seconds,
         cases=chosen(TIER_CASES, cases, skip),
@@ -89,13 +88,14 @@ def check_tier(
 def check_subject(
     make: Callable[[], Any],
     tier_of: Callable[[Any], Tier],
-    hooks: dict[str, Callable[[Any], Any]],
+    hooks: Mapping[str, Callable[[Any], Any] | None],
     *,
     lines: Lines,
     seconds: float,
     cases: list[TierCase],
 ) -> Verdict:
-    """Try *cases* on what *make* makes and *tier_of* makes a tier of."""
+    """Try *cases* on what *make* makes and *tier_of* makes a tier of; a hook may be None."""
+    given = {name: hook for name, hook in hooks.items() if hook is not None}
     names: list[str] = []
 
     def named() -> Any:
@@ -104,7 +104,7 @@ def check_subject(
         return made
 
     def subject() -> Subject[Any]:
-        return Subject(named, tier_of, hooks, lines, seconds)
+        return Subject(named, tier_of, given, lines, seconds)
 
     try:
         return try_all("", subject, cases, seconds=seconds)

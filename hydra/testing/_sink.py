@@ -109,11 +109,10 @@ def check_sink(
             of them with what was seen.
         ValueError: If *skip* names no rule, or *seconds* is not positive.
     """
-    given = {"received": received, "fail": fail, "hang": hang, "heal": heal}
     return check_subject(
         make,
         tier_from,
-        {name: hook for name, hook in given.items() if hook is not None},
+        {"received": received, "fail": fail, "hang": hang, "heal": heal},
         lines=_line,
         seconds=seconds,
         cases=chosen(SINK_CASES, cases, skip),
