@@ -10,108 +10,18 @@ import threading
 import pytest
 
 import hydra
-from fallbacks import DELIVERED, Batch, Delivered, Kind, Permanent, Retryable, Unknown
+from fallbacks import DELIVERED, Batch, Delivered, Kind, Permanent, Unknown
 from fallbacks.strategy import Strategy
-from fallbacks.testing import FakeClock, FaultyAsyncTier, FaultyTier
-from fallbacks.testing.faulty_filesystem import FaultyFilesystem
+from fallbacks.testing import FaultyAsyncTier, FaultyTier
 from fallbacks.tiers import FileTier
-from hydra.config import load
 from hydra.core.ids import identify
-from hydra.engine._build import build
-from hydra.engine._reading import read
 from hydra.engine._repairing import Repair
 from hydra.metrics import Stats
 from hydra.queue import Barrier, State
+from tests.engine._world import DOWN
 from tests.sinks._kit import held_files, numbers, records, until
 
 pytestmark = pytest.mark.integration
-
-DOWN = Retryable("down")
-
-
-class World:
-    """A run with one destination, its copies, and a file system and a clock of its own."""
-
-    def __init__(self, strategy, *, copies=2, hold=True, sinks=None, system=None, **options):
-        self.sinks = sinks or [FaultyTier(name=f"copy{n}") for n in range(copies)]
-        self.clock = FakeClock()
-        self.system = system or FaultyFilesystem()
-        fallback = [{"sink": sink} for sink in self.sinks[1:]]
-        fallback += [{"type": "file", "path": "/held/app"}] if hold else []
-        settings = load(
-            {
-                "app": "t",
-                "journal": {"enabled": options.pop("journal", False), "dir": "/journal"},
-                "control_records": options.pop("control_records", False),
-                "destinations": [
-                    {
-                        "name": "app", "strategy": strategy, "fallback": fallback, "retries": 0,
-                        **({} if "path" in options else {"sink": self.sinks[0]}), **options,
-                    }
-                ],
-            }
-        )  # fmt: skip
-        self.run = build(
-            settings, system=self.system, clock=self.clock, threaded=False, probe=lambda *_: "no"
-        )
-        self.service = self.run.services["app"]
-        self.writer = self.service.writer
-        self._count = 0
-
-    def log(self, count=1, *, level=20):
-        """Send records; return the receipt of the last one."""
-        receipt = None
-        for _ in range(count):
-            word = "error" if level >= 40 else "info"
-            body = (
-                '{"timestamp":"2026-01-01T00:00:00.000000Z",'
-                f'"level":"{word}","logger":"s","n":{self._count}'
-            ).encode()
-            self._count += 1
-            stream = self.run.stream(("app",), guaranteed=level >= 40)
-            receipt = stream.send(body, level, tracked=True)
-        return receipt
-
-    def pump(self, times=1, seconds=40.0):
-        """Do what there is to do; then let the longest rest pass, and again."""
-        for _ in range(times):
-            self.service.pump()
-            self.clock.advance(seconds)
-
-    @property
-    def stats(self):
-        """What the destination says."""
-        return read([self.run]).destinations["app"]
-
-    def got(self, copy):
-        """Return the numbers that a copy has."""
-        return numbers(records(self.sinks[copy].taken))
-
-    def check(self, **expected):
-        """Compare with the stats; the ledger has to balance as well."""
-        stats = self.stats
-
-        assert stats.lost == 0
-        assert expected == {name: getattr(stats, name) for name in expected}
-
-    def close(self):
-        """End the run."""
-        self.system.heal()
-        self.run.begin_close()
-        self.run.finish_close(0.0)
-
-
-@pytest.fixture(name="world")
-def _world():
-    worlds = []
-
-    def make(strategy, **options):
-        worlds.append(World(strategy, **options))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        world.close()
 
 
 def test_mirror_brings_every_copy_everything(world):
