@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from ._build import safe_name
+from ._names import safe_name
 
 _PYTHON: Final = "python"
 _ENDINGS: Final = (".py", ".pyw", ".pyc", ".pyz", ".exe")

@@ -8,7 +8,6 @@ Rule 2: names, paths and layers are compared only once all destinations are read
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from ..core.exceptions import Problem
 from . import _defaults as default
 from . import _shapes as shapes
+from ._names import Names
 from ._options import DESTINATION, FALLBACK, LAYER, SETTINGS, TABLES, Option
 from ._settings import (
     DestinationSettings,
@@ -29,7 +29,7 @@ from ._settings import (
     RedactSettings,
     Settings,
 )
-from ._values import NAME, EnvText, RefusedError
+from ._values import EnvText, RefusedError
 
 _S = TypeVar("_S", bound=Struct)
 _MARKS: Final = (("path", "file"), ("sink", "sink"), ("stream", "console"))
@@ -58,8 +58,7 @@ class _Reader:
     def __init__(self, color: str | None) -> None:
         self.problems: list[Problem] = []
         self._color = color
-        self._names: dict[str, str] = {}
-        self._paths: dict[str, tuple[str, bool]] = {}
+        self._names = Names(self._problem)
 
     def settings(self, given: Mapping[str, object], app: str) -> Settings:
         values = self._options(SETTINGS, given, "")
@@ -166,9 +165,9 @@ class _Reader:
                 draft["queue"] = self._spilling(
                     self._queue(own, f"{where}.queue", queue), own, draft, where
                 )
-        self._name(drafts)
+        self._names.give(drafts)
         for where, draft in drafts:
-            self._claim(where, draft)
+            self._names.claim(where, draft)
             self._strategy(where, draft)
         return [
             item if isinstance(item, DestinationSettings) else _made(DestinationSettings, item)
@@ -282,43 +281,6 @@ class _Reader:
                 )
         return tuple(made)
 
-    def _name(self, drafts: list[tuple[str, dict[str, object]]]) -> None:
-        """Give a name to each destination without one; report names used twice."""
-        for where, draft in drafts:
-            if "name" in draft:
-                name = str(draft["name"])
-                if (first := self._names.setdefault(name, where)) != where:
-                    self._problem(f"{where}.name", f"is the name of {first} already", name)
-        for where, draft in drafts:
-            if "name" not in draft:
-                stem, name, number = _stem(draft), _stem(draft), 1
-                while name in self._names:
-                    number += 1
-                    name = f"{stem[:60]}-{number}"
-                self._names[name] = where
-                draft["name"] = name
-
-    def _claim(self, where: str, draft: Mapping[str, object]) -> None:
-        """Report a file that is written by two destinations, or held files beside it."""
-        claims: list[tuple[str, object, bool]] = [(f"{where}.path", draft.get("path"), False)]
-        fallbacks = draft.get("fallback")
-        if isinstance(fallbacks, tuple):
-            claims += [
-                (f"{where}.fallback[{index}].path", fallback.path, fallback.hold)
-                for index, fallback in enumerate(fallbacks)
-            ]
-        mine: set[str] = set()
-        for place, path, is_held in claims:
-            if not isinstance(path, str):
-                continue
-            real = os.path.realpath(path)
-            first, first_is_held = self._paths.setdefault(real, (place, is_held))
-            # Destinations may hold their lines under one prefix, as each held file
-            # has a name of its own. Anything else would mix two writers.
-            if first != place and (not (is_held and first_is_held) or real in mine):
-                self._problem(place, f"is taken: {first} writes it", path)
-            mine.add(real)
-
     def _layers(
         self, given: object, shared: list[DestinationSettings], queue: QueueSettings
     ) -> dict[str, LayerSettings]:
@@ -376,27 +338,6 @@ def _referred(
     if isinstance(item, DestinationSettings) and shared.get(item.name) == item:
         return shared[item.name]
     return None
-
-
-def _stem(draft: Mapping[str, object]) -> str:
-    """Return the name that a destination would like to have."""
-    kind, path, sink = str(draft["type"]), draft.get("path"), draft.get("sink")
-    wish = kind
-    if kind == "file" and isinstance(path, str):
-        wish = os.path.splitext(os.path.basename(path))[0]
-    elif kind == "sink":
-        wish = str(getattr(sink, "__name__", None) or type(sink).__name__)
-    return safe_name(wish) or kind
-
-
-def safe_name(wish: str) -> str:
-    """Return *wish* with all that a name cannot have replaced by a dash; may be empty."""
-    kept = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "-"
-        for letter in wish
-    )
-    name = kept.lstrip(".").strip("-")[:64]
-    return name if NAME.fullmatch(name) else ""
 
 
 def _is_logger(key: object) -> bool:

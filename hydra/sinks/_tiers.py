@@ -26,7 +26,7 @@ from fallbacks.tier import AsyncTier, SyncTier, Tier, is_async
 from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier, tier_from
 
 from ..config import DestinationSettings, FallbackSettings
-from ..config._build import safe_name
+from ..config._names import safe_name
 from ..encoders import encoder
 
 if TYPE_CHECKING:
