@@ -18,7 +18,7 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from ..outcomes import DELIVERED, Full, Outcome, Partial, Permanent, Retryable
+from ..outcomes import DELIVERED, Outcome, Partial, Permanent, Retryable
 from ..position import Position
 from ..system import SYSTEM, System
 from ..tier import Kind
@@ -26,6 +26,7 @@ from ._directory import Directory
 from ._facts import Chunk, HeldStatistics
 from ._format import IMPORTED, number_in_name
 from ._index import Index
+from ._quota import Quota
 from ._segment import Segment
 
 QUOTA: Final = 64 * 1024 * 1024
@@ -33,8 +34,6 @@ SHARE: Final = 16
 """A file is finished at one part in so many of the quota: its space comes back with its end."""
 SMALLEST: Final = 64 * 1024
 """But not before it has so many bytes."""
-PIECES: Final = 100_000
-"""Most intervals of ids; about 15 MB. What begins one more is refused as at the quota."""
 _LOCK_PATIENCE: Final = 1.0
 
 
@@ -83,18 +82,14 @@ class HeldStore:
         name: str = "fallback",
         scan: Callable[[], Position | None] = lambda: None,
     ) -> None:
-        if not 0 <= reserve <= quota:
-            raise ValueError(f"reserve must be 0 to {quota}, the quota, not {reserve}")
         self.name = name
         self.kind = Kind.HOLDING
         self._directory = Directory(system, prefix, app=app, destination=destination)
         self._index = Index(identify, weigh)
         self._run = run
-        self._quota = quota
-        self._reserve = reserve
+        self._quota = Quota(quota, reserve, guaranteed)
         self._segment_bytes = segment_bytes or max(SMALLEST, quota // SHARE)
         self._identify = identify
-        self._guaranteed = guaranteed
         self._scan = scan
         self._lock = allocate_lock()
         self._segments: list[Segment] = []
@@ -136,12 +131,9 @@ class HeldStore:
 
     def _append(self, left: dict[bytes, bytes]) -> Retryable | None:
         """Write lines, take those that are whole out of *left*; return what stopped it."""
-        fits = self._fitting(left)
-        full = Full(
-            f"the quota of {self._quota} bytes for held lines is used up"
-            if self._index.pieces < PIECES // 2
-            else "the ids of the held lines have too many gaps"
-        )
+        pieces = self._index.pieces
+        fits = self._quota.fitting(left, self._bytes(), pieces)
+        full = self._quota.refusal(pieces)
         if not fits:
             return full
         try:
@@ -158,26 +150,6 @@ class HeldStore:
             self._retire_if_finished(segment)
             return Retryable(error)
         return full if left else None
-
-    def _fitting(self, fresh: dict[bytes, bytes]) -> list[bytes]:
-        """Return the ids of the lines that there is room for."""
-        # One byte more for the newline that may have to end a torn line.
-        whole = self._quota - self._bytes() - 1 if self._index.pieces < PIECES else 0
-        ordinary = whole - self._reserve if self._index.pieces < PIECES // 2 else 0
-        fits: list[bytes] = []
-        for key, line in fresh.items():
-            size = len(line)
-            # The first line of its kind that does not fit is the last one that is looked
-            # at: what is refused gets declared by its numbers, and is best one range.
-            if size > ordinary and not self._guaranteed(line):
-                ordinary = 0
-            elif size > whole:
-                whole = 0
-            else:
-                fits.append(key)
-                whole -= size
-                ordinary -= size
-        return fits
 
     def _writable(self) -> Segment:
         current = self._current

@@ -121,7 +121,7 @@ def test_adopted_lines_cost_no_more_memory(tmp_path: Path) -> None:
 
 def test_gaps_are_bounded(fs: FaultyFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids with too many gaps are refused as at the quota: ordinary lines at half of the bound."""
-    monkeypatch.setattr("fallbacks.held._store.PIECES", 8)
+    monkeypatch.setattr("fallbacks.held._quota.PIECES", 8)
     held = store(fs)
     ordinary = [held.write([line(n)]) for n in range(2, 22, 2)]
     guaranteed = [held.write([line(n, "1g")]) for n in range(2, 22, 2)]
