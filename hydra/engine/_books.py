@@ -15,6 +15,7 @@ from fallbacks.outcomes import Outcome, taken_of
 from fallbacks.tier import Kind
 
 from ..queue import Entry, Fate, Fifo, State
+from ._doubt import Doubt
 from ._jobs import Job, numbered, weight
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Books:
         self.queue = queue
         self.store = store
         self.drops = Drops(clock)
+        self.doubt = Doubt()
         self.herald: Herald | None = None
         """Tells the application's hooks; None without any."""
         self.spiller: Spiller | None = None

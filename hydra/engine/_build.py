@@ -346,6 +346,7 @@ def _service(
         replay_rate=destination.replay_rate,
     )
     writer.herald = run.herald
+    writer.doubt.reaches = chained.reaches
     if full == "spill" and chained.store is not None:
         writer.spiller = Spiller(writer.queue, chained.store, writer.tell, threaded=threaded)
     writer.rejects.dead_letters = places.dead_letters(name)

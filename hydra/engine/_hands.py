@@ -247,6 +247,8 @@ class Hands:
             if chain.plan.tiers[delivery.trying].breaker.state is State.PROBING:
                 delivery.feed(Unknown(INTERRUPTED), chain.clock.monotonic())
             delivery.trying = None
+            # How far its call came, nobody knows.
+            delivery.suspect = True
         writer.finish(job)
 
     def declare_idle(self) -> bool:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from fallbacks.clock import Clock
     from fallbacks.delivery import Delivery
 
+    from ._doubt import Doubt
+
 # How many records are remembered that some copies have, but too few: 10 MB or so.
 _REMEMBERED: Final = 65_536
 
@@ -141,15 +143,17 @@ class Repairs:
         chain: The destination's tiers.
         clock: Time.
         rate: How many lines a copy gets back in a second at most.
+        doubt: What came back in doubt.
     """
 
-    def __init__(self, chain: Chain, clock: Clock, rate: float) -> None:
+    def __init__(self, chain: Chain, clock: Clock, rate: float, doubt: Doubt) -> None:
         self.copies = [
             Repair(_store(chain, copy), tiers, rate) for copy, tiers in enumerate(chain.copies)
         ]
         """One for each copy, the destination itself first."""
         self._chain = chain
         self._clock = clock
+        self._doubt = doubt
         self._turns = deque(self.copies)
         self._partly: dict[bytes, int] = {}
 
@@ -215,7 +219,7 @@ class Repairs:
         delivery, missed = job.delivery, job.delivery.missed
         for copy, lines in missed.items():
             self.copies[copy].missed += weight([job.batch[index] for index in lines])
-        if delivery.suspect:
+        if delivery.suspect or self._doubt:
             for repair in self.copies:
                 repair.doubtful = repair.doubtful or bool(repair.waiting)
         return missed

@@ -203,7 +203,7 @@ class Replay:
 
     def held(self, batch: Batch, settled: Settled) -> None:
         """Take note that the store has lines of *batch* now."""
-        self._doubtful = self._doubtful or settled.suspect
+        self._doubtful = self._doubtful or settled.suspect or bool(self._books.doubt)
         # The store holds an id once: lines that it had a late copy of are that copy.
         for index in settled.indices if self._copies else ():
             self._books.adopted -= self._copies.pop(identify(batch[index]) or b"", 0)

@@ -14,7 +14,6 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.tier import Kind
-from fallbacks.tiers import AsyncFileTier, FileTier
 
 from ..core.ids import guaranteed
 from ..queue import Barrier, Entry, Fate, Fifo, State
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from fallbacks.clock import Clock
     from fallbacks.delivery import Delivery
     from fallbacks.held import HeldStore
-    from fallbacks.position import Position
     from fallbacks.steps import Settled
 
     from ._control import ControlStream
@@ -85,7 +83,7 @@ class Writer(Books):
         super().__init__(name, chain, queue, store=store, clock=clock, journal=journal)
         rate = math.inf if replay_rate is None else replay_rate
         self.rejects = Rejects(self)
-        self.repairs = Repairs(chain, clock, rate)
+        self.repairs = Repairs(chain, clock, rate, self.doubt)
         self._replay = Replay(self, self.rejects, self.repairs, rate)
         self._declarations = Declarations(self, control, auditable=auditable, closes=closes)
         self._batch = batch
@@ -150,6 +148,7 @@ class Writer(Books):
         if job is None and replay and not first:
             job = self._returning(tiers)
         if job is not None:
+            self.doubt.begin()
             self.job, self.queue.taken = job, []
         return job
 
@@ -175,6 +174,7 @@ class Writer(Books):
             job: The job, its delivery at an end.
             final: Whether lines that no tier took are dropped instead of put back.
         """
+        self.doubt.raise_by(job)
         match job.kind:
             case JobKind.LIVE:
                 done = self._finish_live(job, final=final)
@@ -188,6 +188,7 @@ class Writer(Books):
                 done = job.repair.finish(job, self.clock.monotonic())
             case _:
                 done = self._replay.finish(job)
+        self.doubt.settle_by(job)
         self.job = None
         if self.herald is not None:
             self.herald.finished(self, job)
@@ -332,16 +333,8 @@ class Writer(Books):
         # Told first: a record that the journal moves must not be asked for here again.
         if any(entry.segment is not None for entry in safe):
             # No position vouches for a file that has records which are not acknowledged.
-            position = None if self.repairs.partly else self._position()
+            position = None if self.repairs.partly else self.doubt.position
             self.journal.acknowledge(self.name, position, safe)
-
-    def _position(self) -> Position | None:
-        """Return where the destination's file ends, if it is a file."""
-        for index in self.chain.primaries:
-            tier = self.chain.tiers[index]
-            if isinstance(tier, FileTier | AsyncFileTier) and (found := tier.position()):
-                return found
-        return None
 
     def _leave(
         self,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
@@ -28,6 +27,7 @@ from fallbacks.tiers import AsyncFileTier, FileTier, StreamTier, tier_from
 from ..config import DestinationSettings, FallbackSettings
 from ..config._names import safe_name
 from ..encoders import encoder
+from ._reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ _SHARE: Final = 0.8
 _PLACE: Final = FallbackSettings(type="file")
 
 Hint = Callable[[], Position | None]
-"""Says how far the destination's file reaches, so that replay need not read all of it."""
+"""Says from where the destination's file may have lines unannounced; None: from its beginning."""
 
 
 class MakeStore(Protocol):
@@ -54,7 +54,7 @@ class MakeStore(Protocol):
 
         Args:
             fallback: Path, quota and reserve; without a path it is in the state directory.
-            hint: How far the file reaches that lines are replayed to.
+            hint: From where the file that lines are replayed to may have some already.
             copy: The copy whose misses it keeps; empty for the destination's own store.
         """
 
@@ -67,8 +67,8 @@ class Chained(Struct, frozen=True):
     `copies` the indices of the tiers of each copy, the destination's first;
     `repairs` by copy the index of the store that keeps what it missed;
     `safe` the indices of sync tiers of our own, which a caller may be made to
-    run; `store` the first holding tier; `loop_only` says that a copy which the
-    strategy cannot do without is async.
+    run; `store` the first holding tier; `reaches` how far the file of each copy
+    reaches; `loop_only` says that a copy which the strategy cannot do without is async.
     """
 
     tiers: tuple[Tier, ...]
@@ -77,6 +77,7 @@ class Chained(Struct, frozen=True):
     repairs: Mapping[int, int]
     safe: tuple[int, ...]
     store: HeldStore | None
+    reaches: tuple[Reach, ...]
     loop_only: bool
 
 
@@ -97,7 +98,8 @@ def chain_of(
     # A file that is one copy of several may have a line when it comes to be held, so what
     # it reaches to by then says nothing.
     alone = settings.copies == 1
-    hint = partial(_reach, tuple(tiers)) if alone else _nowhere
+    reaches = [Reach(tiers, system)]
+    hint = reaches[0].hint if alone else _nowhere
     own = [ours] * primaries
     copies = [tuple(range(primaries))]
     labels = [settings.name]
@@ -124,11 +126,11 @@ def chain_of(
         own += [fallback.type != "sink"] * (len(tiers) - first)
         if fallback.copies:
             copies.append(tuple(range(first, len(tiers))))
+            reaches.append(Reach(tiers[first:], system))
             labels.append(_label(fallback, labels))
     repairs = {}
     for copy, label in enumerate(labels) if len(copies) > 1 else ():
-        reach = partial(_reach, [tiers[index] for index in copies[copy]])
-        kept = make_store(place, reach, label)
+        kept = make_store(place, reaches[copy].hint, label)
         if kept is not None:
             repairs[copy] = len(tiers)
             tiers.append(kept)
@@ -136,7 +138,16 @@ def chain_of(
     safe = tuple(index for index, tier in enumerate(tiers) if own[index] and not is_async(tier))
     needed = copies[:1] if settings.strategy in {"failover", "spool"} else copies
     loop_only = any(all(is_async(tiers[index]) for index in copy) for copy in needed)
-    return Chained(tuple(tiers), primaries, tuple(copies), repairs, safe, store, loop_only)
+    return Chained(
+        tuple(tiers),
+        primaries,
+        tuple(copies),
+        repairs,
+        safe,
+        store,
+        tuple(reaches),
+        loop_only,
+    )
 
 
 def _label(fallback: FallbackSettings, taken: Sequence[str]) -> str:
@@ -209,13 +220,6 @@ def _primaries(
 
 
 def _nowhere() -> Position | None:
-    return None
-
-
-def _reach(primaries: Sequence[Tier]) -> Position | None:
-    for tier in primaries:
-        if isinstance(tier, FileTier | AsyncFileTier) and (found := tier.position()):
-            return found
     return None
 
 

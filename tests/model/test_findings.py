@@ -12,7 +12,7 @@ import pytest
 
 from fallbacks import Permanent, Retryable, System
 from fallbacks.position import Position
-from fallbacks.testing import FakeClock, FaultyFilesystem, FaultyTier
+from fallbacks.testing import FakeClock, FaultyFilesystem, FaultyProcess, FaultyTier
 from hydra.config._settings import (
     DestinationSettings,
     FallbackSettings,
@@ -332,5 +332,84 @@ def test_refused_record_is_kept_aside_when_somebody_waits(
 
     assert (1, [0]) == (before, passed)
     assert {("error", "dead_letter"): 1} == writer.drops.counts()
+
+    _close(run)
+
+
+class _Hanging(System):
+    """The disk of one process: what is written to some paths is there, and then the call hangs."""
+
+    def __init__(self, process: FaultyProcess, *paths: str) -> None:
+        self._process = process
+        self.paths = paths
+        self.run: Run | None = None
+
+    def __getattribute__(self, name: str) -> object:
+        if name in {"write", "paths", "run", "_process"}:
+            return object.__getattribute__(self, name)
+        return getattr(self._process, name)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Write, and be given up by the watchdog where that is wanted."""
+        written = self._process.write(fd, data)
+        if self._process._files[fd].path in self.paths:
+            assert self.run is not None
+            self.paths = ()
+            self.run.services["one"].rescue()
+        return written
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_line_that_a_call_wrote_before_it_was_given_up_is_found_by_replay(
+    fs: FaultyFilesystem, clock: FakeClock, before: int
+) -> None:
+    """
+    A file of held lines that is begun after a doubtful write has replay look before that write.
+    """
+    system = _Hanging(fs.process(1))
+    run = system.run = _run(system, clock, [_file("one", FallbackSettings(type="file"))])
+    for seq in range(1, before + 1):
+        _log(run, 20, seq)
+    run.services["one"].pump()
+    system.paths = (f"{ROOT}/one.log",)
+    _log(run, 20, 77)
+    run.services["one"].pump()
+    held = run.services["one"].writer.store
+    assert held is not None
+    waited = held.held
+    _drain(run, clock)
+
+    assert (1, 0) == (waited, held.held)
+    assert 1 == fs.read(f"{ROOT}/one.log").count(b'"seq":77')
+
+    _close(run)
+
+
+def test_line_that_came_back_in_doubt_is_found_by_replay(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    Doubt is not forgotten where nothing could hold the lines, and they are held at a later try.
+    """
+    system = _Hanging(fs.process(1))
+    held = FallbackSettings(type="file")
+    run = system.run = _run(system, clock, [_file("one", held)])
+    writer = run.services["one"].writer
+    _log(run, 20, 1)
+    run.services["one"].pump()
+    fs.fail("open", errno.EIO, times=None, path="*.held")
+    system.paths = (f"{ROOT}/one.log",)
+    _log(run, 20, 77)
+    run.services["one"].pump()
+    stayed = len(writer.queue.entries)
+    fs.heal()
+    fs.fail("write", errno.EIO, times=None, path=f"{ROOT}/one.log")
+    clock.advance(61.0)
+    run.services["one"].pump()
+    fs.heal()
+    _drain(run, clock)
+
+    assert (1, 1) == (stayed, writer.replayed)
+    assert 1 == fs.read(f"{ROOT}/one.log").count(b'"seq":77')
 
     _close(run)
