@@ -8,11 +8,7 @@ returns where the rule holds. The table at the end gives each its sentence.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-import logging
 import threading
-from collections.abc import Iterator
 from typing import Any, Final, TypeAlias, cast
 
 from ..batch import Batch
@@ -22,6 +18,7 @@ from ..tiers.callable import is_coroutine_function
 from ._cases import Broken, Case, DoesNotApply
 from ._deliveries import SHARE, agrees, arrived, deliver, delivers_in_time, whole_or_refused
 from ._leaks import leaks_since, snapshot
+from ._noise import listening
 from ._subject import STALL, Subject, honest, plain_line, taken_from
 
 Tried: TypeAlias = Subject[Any]
@@ -329,7 +326,7 @@ async def _others() -> list[str]:
 
 def _is_quiet(s: Tried) -> None:
     s.run(asyncio.sleep(0))
-    with _listening() as heard:
+    with listening() as heard:
         s.write(s.batch(2))
         if s.has("fail"):
             s.fail()
@@ -337,30 +334,6 @@ def _is_quiet(s: Tried) -> None:
         s.close()
     if heard:
         raise Broken("; ".join(heard))
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[list[str]]:
-    """Collect what is printed and what is logged, by whatever thread."""
-    heard: list[str] = []
-
-    class Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            heard.append(f"logged by {record.name!r}: {record.getMessage()}")
-
-    root, ear, out, err = logging.getLogger(), Ear(), io.StringIO(), io.StringIO()
-    level = root.level
-    root.addHandler(ear)
-    root.setLevel(min(level, logging.INFO))
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            yield heard
-    finally:
-        root.setLevel(level)
-        root.removeHandler(ear)
-    for name, text in (("output", out.getvalue()), ("error", err.getvalue())):
-        if text:
-            heard.append(f"standard {name}: {text!r}")
 
 
 TIER_CASES: Final[tuple[Case[Tried], ...]] = (
