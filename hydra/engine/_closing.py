@@ -36,6 +36,9 @@ _SEIZE: Final = 1.0
 # when the close began; once more for what was logged meanwhile, by a sink for one.
 _ROUNDS: Final = 2
 
+# Seconds in which a former writer has to get from one call to another to be waited for.
+_STUCK: Final = 1.0
+
 # Seconds that a sink gets to close; one that takes longer is left to do so alone.
 _LET_GO: Final = 0.5
 
@@ -110,6 +113,21 @@ class Closing(Hands):
     def wait_closed(self, seconds: float) -> bool:
         """Wait up to *seconds* until the writer has closed."""
         return self._closed or wait(self.notify_closed, seconds)
+
+    def wait_finished(self) -> None:
+        """
+        Wait until the writer has closed, for the time of one attempt at most.
+
+        Do not wait for one that hangs in a call: order is not promised near an
+        unknown outcome.
+        """
+        ticket = self.chain.ticket
+        section = ticket.section
+        until = monotonic() + self.chain.plan.tiers[0].seconds
+        while not self.wait_closed(min(_STUCK, max(0.0, until - monotonic()))):
+            before, section = section, ticket.section
+            if monotonic() >= until or (section is not None and section is before):
+                return
 
     def seize(self) -> None:
         """

@@ -41,9 +41,6 @@ _LOOP_START: Final = 1.0
 # Seconds for which a call after the close may wait for a console.
 _DIRECT: Final = 1.0
 
-# Seconds in which a former writer has to get from one call to another to be waited for.
-_STUCK: Final = 1.0
-
 # Seconds that a writer rests after an error of its own.
 _CRASHED: Final = 0.1
 
@@ -262,7 +259,10 @@ class Service(Closing):
             self._holding = False
             ticket.release()
         elif self.predecessor is not None:
-            self._await_predecessor()
+            # Records of one thread reach a destination in call order also across a
+            # change of configuration, so its former writer gets some time to finish.
+            former, self.predecessor = self.predecessor, None
+            former.wait_finished()
         while True:
             if self._loop_only and self._await_loop():
                 return True
@@ -338,21 +338,6 @@ class Service(Closing):
             self._bell.wait(_LOOP_START)
         self._loop_only = False
         return False
-
-    def _await_predecessor(self) -> None:
-        # Records of one thread reach a destination in call order also across a
-        # change of configuration, so its former writer gets some time to finish. One
-        # that hangs in a call does not: order is not promised near an unknown outcome.
-        former, self.predecessor = self.predecessor, None
-        if former is None:
-            return
-        ticket = former.chain.ticket
-        section = ticket.section
-        until = monotonic() + former.chain.plan.tiers[0].seconds
-        while not former.wait_closed(min(_STUCK, max(0.0, until - monotonic()))):
-            before, section = section, ticket.section
-            if monotonic() >= until or (section is not None and section is before):
-                return
 
     # -- watchdog
 
