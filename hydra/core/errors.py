@@ -13,18 +13,11 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Final, TypeAlias
+from typing import Final
 
 from ._fit import cut_text
 from .line import encode_plain
 from .values import ShowAll, Walker, clean, type_name
-
-ExcInfo: TypeAlias = (
-    bool
-    | BaseException
-    | tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
-    | None
-)
 
 STACK_BYTES: Final = 16_384
 MESSAGE_BYTES: Final = 4_096

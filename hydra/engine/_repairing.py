@@ -58,7 +58,6 @@ class Repair:
         "doubtful",
         "missed",
         "pace",
-        "repaired",
         "store",
         "tiers",
     )
@@ -73,8 +72,6 @@ class Repair:
         """Whether the copy may have lines of the store already."""
         self.missed = 0
         """Records that the copy will never get."""
-        self.repaired = 0
-        """Records that it got later than the others."""
         self._done: set[bytes] = set()
 
     @property
@@ -125,10 +122,8 @@ class Repair:
             self._done.update(
                 key for line in (*taken, *refused) if (key := identify(line)) is not None
             )
-            self.repaired += weight(taken)
             self.pace.at = now + REPLAY_PAUSE
             return False
-        self.repaired += weight(batch) - weight(refused)
         self.store.acknowledge(job.chunk)
         self._done.clear()
         self.doubtful = self.doubtful and self.store.waiting
