@@ -101,9 +101,11 @@ def test_awaited_parked_lines_arrive_in_order(kind, full, sink):
 def test_tight_loop_of_awaited_calls_on_a_slow_sink(kind):
     """A task that awaits each call goes at the pace of the sink and loses nothing."""
     lines = []
+    done = []
+    turns = threading.Semaphore(0)
 
     def slow(batch):
-        time.sleep(0.001)
+        assert turns.acquire(timeout=kit.PATIENCE)
         lines.extend(batch)
 
     kit.configure(slow, queue={"records": RECORDS, "reserve": 5})
@@ -112,11 +114,18 @@ def test_tight_loop_of_awaited_calls_on_a_slow_sink(kind):
         log = hydra.get_logger("shop", who=name)
         for n in range(200):
             await log.info("n", n=n)
+        done.append(name)
+
+    async def pace():
+        while len(done) < 3:
+            await turn(kind, 20)
+            turns.release()
 
     async def scenario():
-        await gather(kind, [lambda name=name: worker(name) for name in "abc"])
+        await gather(kind, [pace, *(lambda name=name: worker(name) for name in "abc")])
 
     run(kind, scenario)
+    turns.release(1000)
     stats = kit.closed()
 
     assert (0, 600) == (stats.dropped, stats.delivered)
@@ -337,7 +346,7 @@ def test_threads_stay_behind_parked_lines(full, sink):
     assert stats.dropped == 0
 
 
-def test_other_destination_takes_the_line_at_once(sink, other):
+def test_other_destination_takes_the_line_at_once(sink, other, monkeypatch):
     """A line that is parked for one destination is delivered to the other meanwhile."""
     hydra.configure(
         destinations=[
@@ -348,12 +357,22 @@ def test_other_destination_takes_the_line_at_once(sink, other):
     log = hydra.get_logger("shop")
     kit.block_writer(sink, log)
 
+    writer = ENGINE.run.services["quick"].writer
+    tell = writer.tell
+
     async def scenario():
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+        def telling(entry, fate):
+            tell(entry, fate)
+            loop.call_soon_threadsafe(told.set)
+
+        monkeypatch.setattr(writer, "tell", telling)
         for _ in range(RECORDS):
             log.info("fill")
         kept, let_go = log.info("n", n=1), log.info("n", n=2)
-        while kept.wait(0).fates["quick"].state is not State.DELIVERED:
-            await asyncio.sleep(0.001)
+        await told.wait()
+        assert State.DELIVERED is kept.wait(0).fates["quick"].state
         assert State.PENDING is kept.wait(0).fates["slow"].state
         del let_go
         sink.open()
