@@ -5,6 +5,7 @@
 #   make bench BENCH_ARGS="--quick"        hand arguments to the benchmarks
 #   make soak SOAK_ARGS="--seconds 60"     hand arguments to the soak
 #   make faults FAULTS_ARGS="C2 D6"        run single rows; make kill9 KILLS=500
+#   make fuzz FUZZ_ARGS="--seconds 60"     fuzz for a minute; or name targets
 #   make mutants MUTANTS_ARGS="-k held"    try the mutants with this word in their names
 
 SHELL := /bin/sh
@@ -26,6 +27,10 @@ DEV := $(VENV)/.dev-$(KEY)
 
 CODE := hydra fallbacks
 TYPED := $(CODE) $(wildcard tests/typing)
+
+# The fuzzer is no dependency, and has wheels for few interpreters: an environment of its own.
+FUZZ := .venv-fuzz
+FUZZER := $(FUZZ)/.fuzzer-$(KEY)
 
 .PHONY: help
 help: ## list the targets
@@ -103,6 +108,18 @@ outage-day: $(RUNTIME) ## take a destination away for a day, on a fake clock
 mutants: $(DEV) ## break the code in many ways, see which test notices, and write docs/mutants.md
 	@$(RUN) scripts/mutants.py $(MUTANTS_ARGS)
 
+$(FUZZER): pyproject.toml
+	@PYTHON=python3.11 scripts/venv $(FUZZ)
+	@$(QUIET) $(FUZZ)/bin/python -m pip install --disable-pip-version-check -e '.[yaml]'
+	@$(QUIET) $(FUZZ)/bin/python -m pip install --disable-pip-version-check \
+	    --only-binary atheris atheris==3.0.0 || \
+	    { echo 'make fuzz needs atheris, which has no wheel for this machine.' >&2; exit 1; }
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(FUZZER) ## fuzz what reads untrusted bytes, guided by coverage (10 minutes)
+	@$(FUZZ)/bin/python scripts/fuzz.py $(FUZZ_ARGS)
+
 .PHONY: dist
 dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
 	@rm -rf dist
@@ -112,6 +129,6 @@ dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
 
 .PHONY: clean
 clean: ## remove the environment and everything generated
-	@rm -rf $(VENV) .venv-peers dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
+	@rm -rf $(VENV) .venv-peers $(FUZZ) .fuzz dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -109,7 +109,10 @@ class Index:
         """
         segment.offered = segment.size
         for line in segment.lines(0):
-            segment.start = max(segment.start, decode_ack(line))
+            offset = decode_ack(line)
+            # A place within a line is a damaged number: to believe it would cost whole lines.
+            if offset > segment.start and segment.is_line_end(offset):
+                segment.start = offset
         try:
             self._add_lines(segment)
         except OSError:

@@ -67,5 +67,14 @@ class Segment(Struct, eq=False):
         """
         return split_lines(self._read, start, self.size)
 
+    def is_line_end(self, offset: int) -> bool:
+        """
+        Return whether a line ends at *offset*, be it torn and its newline the next byte.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        return b"\n" in self._read(offset - 1, offset + 1)
+
     def _read(self, start: int, stop: int) -> bytes:
         return self.system.pread(self.fd, stop - start, start)

@@ -9,6 +9,8 @@ Rule 2: pure; bytes-like in, facts out. Damaged frames are skipped and counted.
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -174,16 +176,23 @@ def _names(names: bytes) -> list[str]:
 def acknowledged_before(lines: Iterable[bytes]) -> int:
     """Return the offset up to which the held segment made of *lines* has been replayed."""
     offset = end = 0
+    ends = array("Q")
     for line in lines:
         start, end = end, end + len(line)
+        if not line.endswith(b"\n"):
+            continue
+        ends.append(end)
         if line.startswith(HELD):
             try:
                 ack = msgspec.json.decode(line, type=_Ack)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
-            # It can only speak of what was there before it.
-            if ack.hydra == "ack" and ack.offset <= start:
-                offset = max(offset, ack.offset)
+            # It can only speak of what was there before it, and of whole lines: anywhere else the
+            # number is damaged. A torn last line got its newline afterwards.
+            if ack.hydra == "ack" and offset < ack.offset <= start:
+                at = bisect_left(ends, ack.offset)
+                if ends[at] - ack.offset in {0, 1}:
+                    offset = ack.offset
     return offset
 
 
