@@ -16,7 +16,7 @@ does for plain ones (see `hydra.logger`) makes the same bytes of the same parts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
 import msgspec
@@ -123,18 +123,22 @@ class LineEncoder:
         redactor: Says which keys hide a secret; None hides nothing.
         max_bytes: Limit of a complete line with its id and newline; at least 2048.
         max_depth: How many containers may be nested in a field.
+        on_tick: Called in each millisecond in which something is encoded, once.
 
     Raises:
         ValueError: If *max_bytes* or *max_depth* is too small.
     """
 
-    __slots__ = ("_depth", "_redactor", "_second", "known", "limit", "max_bytes", "moment")
+    __slots__ = (
+        "_depth", "_on_tick", "_redactor", "_second", "known", "limit", "max_bytes", "moment"
+    )  # fmt: skip
 
     def __init__(
         self,
         redactor: Redacts | None = None,
         max_bytes: int = MAX_BYTES,
         max_depth: int = DEPTH,
+        on_tick: Callable[[], object] = tuple,
     ) -> None:
         if max_bytes < MIN_BYTES:
             raise ValueError(f"max_bytes must be at least {MIN_BYTES}, not {max_bytes}")
@@ -143,6 +147,7 @@ class LineEncoder:
         self.max_bytes = max_bytes
         self.limit = max_bytes - ID_BYTES
         self._depth = max_depth
+        self._on_tick = on_tick
         self._redactor: Redacts = redactor or ShowAll()
         # Keys seen to be plain, not reserved and not redacted. Replaced, not shrunk,
         # when full, so that keys made of data cannot fill the memory.
@@ -252,6 +257,7 @@ class LineEncoder:
         start = text + THREE_DIGITS[number]
         rest -= number * MILLISECOND
         self.moment = (ns - rest, start)
+        self._on_tick()
         return rest, start
 
     def learn(self, keys: Iterable[str]) -> bool:

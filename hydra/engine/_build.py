@@ -39,6 +39,7 @@ from ._reading import read
 from ._run import Run
 from ._service import Service
 from ._spiller import Spiller
+from ._waiting import let_way
 from ._watchdog import Watchdog
 from ._writer import Writer
 
@@ -73,7 +74,7 @@ def build(
     """
     redact = settings.redact
     redactor = Redactor((*DEFAULT_KEYS, *redact.keys), mask=redact.mask) if redact.enabled else None
-    run = Run(settings, LineEncoder(redactor), system=system, clock=clock)
+    run = Run(settings, LineEncoder(redactor, on_tick=let_way), system=system, clock=clock)
     run.watchdog = Watchdog(threaded=threaded)
     if settings.hooks != HookSettings():
         run.herald = herald = Herald(settings.hooks, clock, threaded=threaded)

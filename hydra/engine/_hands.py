@@ -268,11 +268,13 @@ class Hands:
         final: bool = False,
         until: float = math.inf,
         lent: bool = False,
+        least: int = 0,
     ) -> bool:
         """
         Run jobs until there are none; return False when the ticket was stolen meanwhile.
 
-        None is begun after *until*, but the first.
+        None is begun after *until*, but the first, nor where fewer items than *least* are
+        queued: they wait for company.
         """
         writer, chain = self.writer, self.chain
         if final:
@@ -287,7 +289,7 @@ class Hands:
                     # is in it now came a moment later, and those who logged it write it.
                     writer.abandon_rest()
                 break
-            if self.due or monotonic() >= until:
+            if self.due or 0 < len(self.queue.entries) < least or monotonic() >= until:
                 break
         return True
 

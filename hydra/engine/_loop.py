@@ -225,10 +225,9 @@ class _Task:
             idle = service.declare_idle()
             if idle and not service.closing:
                 await self._wait(writer.wait())
-                queue.idle = False
-                if len(queue.entries) < queue.low_water and not service.closing:
-                    await self._wait(LINGER)
             queue.idle = False
+            if len(queue.entries) < queue.low_water and not service.closing:
+                await self._wait(LINGER)
             service.heard()
             while not ticket.acquire(0):
                 await self._anyio.sleep(_TICKET_EVERY)
@@ -263,6 +262,7 @@ class _Task:
         from fallbacks import aio
 
         writer, chain = self._service.writer, self._service.chain
+        queue = self._service.queue
         if final:
             # As in `Hands._drain`, and further down as well.
             chain.hasten()
@@ -273,7 +273,7 @@ class _Task:
                 if final:
                     writer.abandon_rest()
                 break
-            if self._service.due:
+            if self._service.due or (patient and 0 < len(queue.entries) < queue.low_water):
                 break
         return True
 

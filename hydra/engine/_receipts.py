@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from ..queue import Entry, Fate, State
-from ._waiting import gave_way, wait, wait_async
+from ._waiting import gave_way, take_way, wait, wait_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -154,6 +154,9 @@ class Queued(_Constant):
     def __init__(self) -> None:
         super().__init__("queued")
         self.connect(_nothing_queued, _nothing_queued_async)
+
+    # Static: what is called must not be given the receipt.
+    __await__ = staticmethod(take_way)  # type: ignore[assignment]
 
     def connect(
         self,

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ._watchdog import Watchdog
     from ._writer import Writer
 
-# Seconds that a woken writer waits for company: the price of a record's latency
-# for not waking up once per record.
+# Seconds that a writer waits for company before it takes what little is queued: the price
+# of a record's latency for not writing, and taking the interpreter, once per record.
 LINGER: Final = 0.005
 
 # Seconds between two looks at a loop that is being started; it rings when it is ready.
@@ -273,17 +273,16 @@ class Service(Closing):
                 self._bell.wait(writer.wait())
                 if self._closed:
                     return True
-                queue.idle = False
-                if len(queue.entries) < queue.low_water and not self.closing:
-                    self._bell.wait(LINGER)
             queue.idle = False
+            if len(queue.entries) < queue.low_water and not self.closing:
+                self._bell.wait(LINGER)
             self._watchdog.watch(self)
             ticket.acquire()
             if self._closed:
                 self.bow_out()
                 return True
             self._holding = True
-            if not self._drain(self.chain.sync_tiers, patient=True):
+            if not self._drain(self.chain.sync_tiers, patient=True, least=queue.low_water):
                 return True
             self._holding = False
             ticket.release()

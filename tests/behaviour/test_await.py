@@ -18,6 +18,7 @@ import pytest
 import trio
 
 import hydra
+from fallbacks.clock import SystemClock
 from hydra.engine import _waiting
 from tests.contract import kit
 
@@ -251,14 +252,16 @@ def test_two_loops_in_two_threads(sink):
 @pytest.mark.parametrize("receipts", ["shared", "own", "guaranteed"])
 def test_awaited_calls_give_way_each_millisecond(kind, receipts, sink, monkeypatch):
     """A task that awaits its calls in a tight loop lets others run once per millisecond."""
+    now = iter(range(10**9))
+    # Four calls take a little more than a millisecond, however busy the machine is.
+    monkeypatch.setattr(_waiting, "monotonic", lambda: 1000 + next(now) * 0.0003)
+    if receipts == "shared":
+        monkeypatch.setattr(SystemClock, "time_ns", lambda _: 10**18 + next(now) * 300_000)
     kit.configure(sink)
     log = hydra.get_logger("shop")
     if receipts == "own":
         log = log.tracked()
     call = log.error if receipts == "guaranteed" else log.info
-    now = iter(range(10**9))
-    # Four calls take a little more than a millisecond, however busy the machine is.
-    monkeypatch.setattr(_waiting, "monotonic", lambda: 1000 + next(now) * 0.0003)
     beats = 0
     give_way = trio.lowlevel.checkpoint if kind == "trio" else functools.partial(asyncio.sleep, 0)
 
@@ -277,7 +280,7 @@ def test_awaited_calls_give_way_each_millisecond(kind, receipts, sink, monkeypat
     run_on(kind, lambda: beside(kind, main, beat))
 
     # Within a millisecond other tasks are not given way to: that would cost more than the call.
-    assert 95 <= beats <= 110
+    assert 95 <= beats <= 125
 
 
 def test_awaited_calls_give_way_in_real_time(sink):

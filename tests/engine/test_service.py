@@ -145,6 +145,22 @@ def test_helper_does_not_drain_for_others_without_end(pumped, monkeypatch):
     assert 1 == len(added)
 
 
+def test_few_lines_wait_for_company(pumped, monkeypatch):
+    """A writer that drains ends where little is left; only what nobody adds to is taken at once."""
+    run, service = pumped
+    monkeypatch.setattr(service.writer, "_batch", 4)
+    for n in range(10):
+        send(run, n)
+    with service._ticket():
+        assert service._drain(service.chain.sync_tiers, patient=True, least=5)
+    assert 2 == service.queue.depth
+    with service._ticket():
+        assert service._drain(service.chain.sync_tiers, patient=True, least=5)
+
+    assert 0 == service.queue.depth
+    assert list(range(10)) == numbers(records(run.system.read("/logs/app.log").splitlines()))
+
+
 def test_call_after_the_close_asks_a_file_that_rests(pumped):
     """What is logged after the close goes to a file that is writable again, however it rests."""
     run, service = pumped

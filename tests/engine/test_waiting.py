@@ -12,7 +12,15 @@ import pytest
 import trio
 
 from hydra.engine import _waiting
-from hydra.engine._waiting import forget_threads, gave_way, running_loop, wait, wait_async
+from hydra.engine._waiting import (
+    forget_threads,
+    gave_way,
+    let_way,
+    running_loop,
+    take_way,
+    wait,
+    wait_async,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -109,6 +117,43 @@ def test_giving_way_once_per_millisecond(run, monkeypatch):
 
     assert [True, False, False, True, False] == RUNS[run](main)
     forget_threads()
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_giving_way_when_the_clock_strikes(run):
+    """However often it strikes, one call gives way, and none where it did not strike."""
+    forget_threads()
+    turns = []
+
+    class Wait:
+        __await__ = staticmethod(take_way)
+
+    async def call():
+        await Wait()
+
+    def given():
+        """Return whether a call leaves the turn to somebody else."""
+        waiting = call()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return False
+        waiting.close()
+        return True
+
+    async def main():
+        turns.append(given())
+        let_way()
+        let_way()
+        turns.extend((given(), given()))
+        let_way()
+        # To the framework it is a wait like any other.
+        await Wait()
+        turns.append(given())
+
+    RUNS[run](main)
+
+    assert [False, True, False, False] == turns
 
 
 def test_loops_seen():
