@@ -1,6 +1,7 @@
 # Everything runs in .venv, which is made on first use and again whenever
 # pyproject.toml changes. Needs Python 3.11+, make and a package index.
 #   make test PYTEST_ARGS="-m unit -x"     hand arguments to pytest
+#   make test WORKERS=0                    in one process, where a debugger can be used
 #   make test PYTHON=python3.13            use this interpreter
 #   make bench BENCH_ARGS="--quick"        hand arguments to the benchmarks
 #   make soak SOAK_ARGS="--seconds 60"     hand arguments to the soak
@@ -16,6 +17,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PYTHON ?=
 PYTEST_ARGS ?=
+# Most tests wait for something, so two processes are worth it on any machine.
+WORKERS ?= 2
 RUN := $(VENV)/bin/python
 QUIET := scripts/quiet
 
@@ -51,7 +54,7 @@ demo: $(RUNTIME) ## show an outage and what becomes of every record
 
 .PHONY: test
 test: $(DEV) ## run the tests
-	@$(RUN) -m pytest -q $(PYTEST_ARGS)
+	@$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(DEV) ## run the tests and show the branches they miss

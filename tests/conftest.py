@@ -23,17 +23,14 @@ from tests import _frontier, _leaks
 
 KINDS = ("unit", "integration", "faults", "e2e")
 
-_exempt = pytest.StashKey[list[str]]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option for the variants that take minutes."""
     parser.addoption("--long", action="store_true", help="run the long variants of the faults")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Start the list of tests that may leak, and make what lasts as long as the process."""
-    config.stash[_exempt] = []
+def pytest_configure() -> None:
+    """Make what lasts as long as the process."""
     _leaks.settle()
 
 
@@ -58,7 +55,8 @@ def _leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
         reason = exempt.kwargs.get("reason") or " ".join(exempt.args)
         if not reason:
             pytest.fail("leaks_ok needs a reason", pytrace=False)
-        request.config.stash[_exempt].append(f"{request.node.nodeid}: {reason}")
+        # Goes along with the report, wherever the test runs.
+        request.node.user_properties.append(("leaks_ok", reason))
         yield
         return
     before = _leaks.snapshot()
@@ -93,13 +91,18 @@ def call_style(request: pytest.FixtureRequest) -> _frontier.CallStyle:
     return _frontier.CallStyle(request.param)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the tests that may leak and count the skipped ones; `-rs` gives the reasons."""
-    exempt = config.stash[_exempt]
+    stats = terminalreporter.stats
+    exempt = {
+        f"{report.nodeid}: {reason}"
+        for outcome in ("passed", "failed", "error")
+        for report in stats.get(outcome, [])
+        for name, reason in report.user_properties
+        if name == "leaks_ok"
+    }
     if exempt:
         terminalreporter.section("tests that may leak")
-        for line in exempt:
+        for line in sorted(exempt):
             terminalreporter.line(line)
-    terminalreporter.line(f"skipped tests: {len(terminalreporter.stats.get('skipped', []))}")
+    terminalreporter.line(f"skipped tests: {len(stats.get('skipped', []))}")

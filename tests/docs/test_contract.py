@@ -257,7 +257,7 @@ def test_awaiting_lets_other_tasks_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     # Half a millisecond for each call.
     ticks = count(1)
-    monkeypatch.setattr("hydra.engine._waiting.monotonic", lambda: next(ticks) * 0.0005)
+    monkeypatch.setattr("fallbacks.clock.SystemClock.time_ns", lambda _: next(ticks) * 500_000)
     hydra.configure(app="t", destinations=[hydra.Destination(lambda lines: None, name="none")])
 
     async def main() -> int:
