@@ -121,19 +121,10 @@ def test_child_that_python_did_not_fork(tmp_path):
     """
     world = World(tmp_path)
     ended = world.run("""
-    import ctypes
+    from tests.faults.programs.raw_fork import raw_fork
     log.error("parent")
     hydra.flush()
-    from hydra.engine import ENGINE
-    # Neither another thread nor CDLL, which lets go of the interpreter: CPython itself
-    # hangs in a child in which a thread that is not there any more waits for it.
-    import time
-    run = ENGINE.run
-    while run.watchdog.running or run.keeper.running or not run.services["app"].queue.idle:
-        ENGINE.park()
-        time.sleep(0.001)
-    time.sleep(0.02)
-    pid = ctypes.PyDLL(None).fork()
+    pid = raw_fork()
     if not pid:
         log.error("child")
         hydra.close()

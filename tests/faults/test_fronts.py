@@ -163,18 +163,7 @@ def test_fork_with_fronts(tmp_path):
     assert [] == world.directories()
 
 
-@pytest.mark.parametrize(
-    "fork",
-    [
-        "os.fork()",
-        pytest.param(
-            "ctypes.PyDLL(None).fork()",
-            marks=pytest.mark.skip(
-                reason="known fault: a front dropped in a child that Python did not fork hangs"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("fork", ["os.fork", "raw_fork"])
 def test_dropped_in_a_child(tmp_path, fork):
     """
     A front that a child lets go of before it used it does nothing of the parent's.
@@ -183,11 +172,12 @@ def test_dropped_in_a_child(tmp_path, fork):
     world.logs.mkdir()
     ended = world.run(
         """
-    import ctypes, gc
+    import gc
+    from tests.faults.programs.raw_fork import raw_fork
     state = os.path.dirname(os.path.dirname(two.stats().journal.directory))
     one.error("parent"); one.flush()
     before = os.listdir(state)
-    pid = FORK
+    pid = FORK()
     if not pid:
         del one, two
         gc.collect()
