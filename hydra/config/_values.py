@@ -185,7 +185,10 @@ def path(value: object) -> str:
     if not plain or "\0" in plain:
         raise RefusedError("must be a path, neither empty nor with a NUL character")
     try:
+        os.fsencode(plain)
         return os.path.abspath(os.path.expanduser(plain))
+    except UnicodeEncodeError:
+        raise RefusedError("has a character that no file name can have") from None
     except OSError as error:
         gone = f"is relative, and the working directory is gone ({error.strerror})"
         raise RefusedError(gone) from None

@@ -41,7 +41,22 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 def encode(reading: Reading) -> bytes:
     """Return *reading* as the content of a file."""
-    return _MAGIC + msgspec.msgpack.encode(reading)
+    try:
+        return _MAGIC + msgspec.msgpack.encode(reading)
+    except UnicodeEncodeError:
+        # A path, or what a sink has raised, with a lone surrogate.
+        return _MAGIC + msgspec.msgpack.encode(_encodable(msgspec.to_builtins(reading)))
+
+
+def _encodable(value: object) -> object:
+    """Return *value*, of built-in types, with what UTF-8 has not as escapes."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_encodable, value))
+    return value
 
 
 def decode(data: bytes) -> Reading | None:

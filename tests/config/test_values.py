@@ -120,6 +120,7 @@ def test_only_the_environment_may_write_other_types_as_text() -> None:
         (values.name, "x" * 65),
         (values.path, ""),
         (values.path, "a\0b"),
+        (values.path, "logs/\ud800.log"),
         (values.path, 3),
         (values.file_path, "logs/"),
         (values.file_path, "/"),
@@ -150,6 +151,7 @@ def test_taken(tmp_path: Path) -> None:
     tier = Tier()
 
     assert str(tmp_path) == values.path(tmp_path)
+    assert "/logs/\udcff.log" == values.path("/logs/\udcff.log")
     assert tier is values.sink(tier)
     assert (print,) == values.processors(print) == values.processors([print])
     assert ("a",) == values.words({"a"})

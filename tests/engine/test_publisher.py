@@ -15,7 +15,7 @@ import hydra
 from fallbacks.testing import FakeClock, FaultyFilesystem
 from hydra.engine import ENGINE
 from hydra.engine._publisher import Publisher
-from hydra.metrics import Stats
+from hydra.metrics import JournalStats, Stats
 from hydra.metrics._live import decode
 
 pytestmark = pytest.mark.unit
@@ -35,6 +35,20 @@ def publisher(system, run="a" * 12, read=Stats) -> Publisher:
         clock=FakeClock(),
         threaded=False,
     )
+
+
+def test_reading_of_what_is_no_text():
+    """A path or an error with a lone surrogate is told with an escape in its place."""
+    system = FaultyFilesystem()
+    stats = Stats(
+        drops={("info", "\udcff"): 1}, journal=JournalStats(state="on", directory="/state/\udcff")
+    )
+    source = publisher(system, read=lambda: stats)
+    source.publish()
+    told = decode(system.read(source.path)).stats
+
+    assert "/state/\\udcff" == told.journal.directory
+    assert {("info", "\\udcff"): 1} == told.drops
 
 
 def test_reading_is_private_and_whole():

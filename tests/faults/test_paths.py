@@ -199,3 +199,37 @@ def test_no_descriptor_left():
     assert (0, b"") == (done.returncode, done.stderr)
     assert [0, 1, 2] == numbers(read(path + ".1"))
     assert [3] == numbers(read(path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"destinations": [{"path": "/logs/\ud800.log"}]},
+        {"destinations": [{"path": "a.log", "fallback": [{"type": "file", "path": "\ud800"}]}]},
+        {"journal": {"dir": "\ud800"}},
+        {"state_dir": "\ud800"},
+        {"file": "\ud800.toml"},
+    ],
+)
+def test_path_that_cannot_be(options, tmp_path, monkeypatch):
+    """A path that the file system cannot have is refused like any other wrong value."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(hydra.ConfigurationError):
+        hydra.configure(**options)
+
+
+def test_path_that_is_no_text(tmp_path):
+    """A path of bytes that are no UTF-8 serves for everything, and is told to whoever watches."""
+    place = tmp_path / "\udcff"
+    hydra.configure(
+        app="t",
+        state_dir=place,
+        live_stats=True,
+        destinations=[{"name": "app", "path": place / "\udcfe.log"}],
+    )
+    hydra.get_logger("shop").error("grave", n=0)
+    assert hydra.flush(5).balanced
+    until(lambda: list(place.glob("t/live/*.live")), "statistics for others")
+    hydra.close()
+
+    assert [0] == numbers(read(place / "\udcfe.log"))
