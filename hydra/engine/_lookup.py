@@ -28,10 +28,15 @@ def file_among(chain: Chain, tiers: Iterable[int]) -> FileTier | None:
 
 
 def already_there(chunk: Chunk, file: FileTier, scan: Position | None) -> set[bytes]:
-    """Return the ids of *chunk* that stand in *file* from *scan* on; none if it is unreadable."""
+    """
+    Return the ids of *chunk* that stand in *file* from *scan* on.
+
+    Raises:
+        OSError: If that cannot be told now. A file that may be written and not read says
+            nothing for ever; a line twice, with the same id, is the lesser evil there.
+    """
     ids = {key for line in chunk.lines if (key := identify(line)) is not None}
     try:
         return file.scan(ids, scan, identify)
-    except OSError:
-        # A file that cannot be read: a line twice, with the same id, is the lesser evil.
+    except PermissionError:
         return set()

@@ -88,18 +88,19 @@ class Repair:
         if not any(chain.plan.available(index, now) for index in allowed):
             self.pace.at = now + REPLAY_PAUSE
             return None
+        known = self._done
+        suspect = False
         try:
             chunk = store.lines(self.pace.most, REPLAY_BYTES)
+            suspect = chunk is not None and (chunk.suspect or self.doubtful)
+            file = file_among(chain, self.tiers) if suspect else None
+            if chunk is not None and file is not None:
+                known = known | already_there(chunk, file, chunk.scan)
         except OSError:
             chunk = None
         if chunk is None:
             self.pace.at = now + REPLAY_PAUSE
             return None
-        suspect = chunk.suspect or self.doubtful
-        known = self._done
-        file = file_among(chain, self.tiers) if suspect else None
-        if file is not None:
-            known = known | already_there(chunk, file, chunk.scan)
         lines: Sequence[bytes] = chunk.lines
         if known:
             lines = [line for line in lines if identify(line) not in known]

@@ -107,6 +107,7 @@ class Replay:
         if store is None or not self.ready:
             return None
         file = file_among(chain, chain.homes)
+        there: list[set[bytes]] = []
         try:
             if not (self._replayed or self._books.parted):
                 # A chunk that was settled in part must not get shorter.
@@ -117,16 +118,18 @@ class Replay:
                 # What is there already is found by reading the file, so read it for as
                 # many lines at a time as possible.
                 chunk = store.lines(SCAN_LINES, SCAN_BYTES)
+            if suspect and chunk is not None and file is not None:
+                there = self._already_there(chunk)
         except OSError:
             chunk, suspect = None, False
         if chunk is None:
-            # Held lines that cannot be read now: look again later, not at once for ever.
+            # Held lines, or a file that may have them, cannot be read now: look again later,
+            # not at once for ever.
             self._pace.at = self._books.clock.monotonic() + REPLAY_PAUSE
             return None
         lines: Sequence[bytes] = chunk.lines
         known = self._replayed
         spreads = chain.plan.rule.spreads
-        there = self._already_there(chunk) if suspect and file is not None else []
         if not spreads:
             known = known.union(*there)
         if known:

@@ -5,6 +5,8 @@ and what the ledger says of it.
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 
 import pytest
@@ -22,6 +24,15 @@ from tests.engine._world import DOWN
 from tests.sinks._kit import held_files, numbers, records, until
 
 pytestmark = pytest.mark.integration
+
+
+def unreadable(error):
+    """Return a way to look into a file that fails."""
+
+    def scan(tier, *args):
+        raise OSError(error, os.strerror(error))
+
+    return scan
 
 
 def test_mirror_brings_every_copy_everything(world):
@@ -570,6 +581,83 @@ def test_file_gets_no_line_twice_after_an_unknown_answer(world, monkeypatch):
     # What was held before the doubt comes last; it is not there yet.
     assert [1, 2, 3, 4, 0] == numbers(records(w.system.read("/logs/app.log").splitlines()))
     w.check(delivered=5, held=0)
+
+
+@pytest.mark.parametrize(("error", "times"), [(errno.EIO, 1), (errno.EMFILE, 1), (errno.EACCES, 2)])
+def test_file_that_cannot_be_looked_up(world, monkeypatch, error, times):
+    """
+    What a file may have waits until the file can be read; where reading is never permitted,
+    it is delivered, and may be there twice.
+    """
+    w = world("failover", copies=1, path="/logs/app.log", type="file")
+    write = FileTier.write
+
+    def unsure(tier, batch):
+        write(tier, batch)
+        return Unknown("late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTier, "write", lambda tier, batch: DOWN)
+        w.log(1)
+        w.pump(seconds=10.0)
+        patch.setattr(FileTier, "write", unsure)
+        w.log(2)
+        w.service.help()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTier, "scan", unreadable(error))
+        w.pump(3)
+        meanwhile = sorted(numbers(w.file()))
+    w.pump(3)
+
+    assert sorted([0] * (times - 1) + [1, 2] * times) == meanwhile
+    assert sorted([0] + [1, 2] * times) == sorted(numbers(w.file()))
+    w.check(delivered=3, held=0)
+
+
+@pytest.mark.parametrize(("error", "times"), [(errno.EIO, 1), (errno.EACCES, 2)])
+def test_copy_that_cannot_be_looked_up(world, monkeypatch, error, times):
+    """Nor does a copy in a file get twice what it may have, unless it may not be read at all."""
+    first = world("quorum", path="/logs/app.log", type="file")
+    first.sinks[1].fail_with(DOWN)
+    first.log(1)
+    first.pump(seconds=0.0)
+    first.close()
+    first.sinks[1].heal()
+    second = world(
+        "quorum", path="/logs/app.log", type="file", sinks=first.sinks, system=first.system
+    )
+    second.service.adopt()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTier, "scan", unreadable(error))
+        second.pump(3)
+    second.pump(3)
+
+    assert [0] == second.got(1)
+    assert [0] * times == numbers(second.file())
+    second.check(delivered=1, held=0, repairing=0)
+
+
+def test_repaired_copy_that_cannot_be_looked_up(world, monkeypatch):
+    """The same holds for what one copy of a mirror has missed, and is brought."""
+    w = world("mirror", path="/logs/app.log", type="file")
+    write = FileTier.write
+
+    def unsure(tier, batch):
+        write(tier, batch)
+        return Unknown("late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTier, "write", lambda tier, batch: DOWN)
+        w.log(1)
+        w.pump()
+        patch.setattr(FileTier, "write", unsure)
+        patch.setattr(FileTier, "scan", unreadable(errno.EIO))
+        w.pump(3)
+        w.check(delivered=1, repairing=1)
+    w.pump(3)
+
+    assert [0] == numbers(w.file())
+    w.check(delivered=1, repairing=0)
 
 
 def test_chunks_follow_the_destination(world):
