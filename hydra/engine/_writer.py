@@ -11,6 +11,7 @@ Rule 3: a record leaves the writer delivered, held, or dropped and counted.
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.tier import Kind
@@ -90,6 +91,8 @@ class Writer(Books):
         self._fallbacks = set(range(len(chain.primaries), len(chain.tiers)))
         self._stalled = 0
         """How many guaranteed records at the front of the queue wait for room in the store."""
+        self._fetched: deque[Barrier] = deque()
+        """Marks in the queue, each behind what was fetched from the journal at a time."""
         self._replay_first = False
         self._hasten = False
 
@@ -361,8 +364,11 @@ class Writer(Books):
                 self.drop(entry, CLOSED)
 
     def _pass(self, barrier: Barrier) -> None:
-        # What lies in the journal for want of room was accepted before the barrier was queued.
-        if self.queue.overflow:
+        if self._fetched and barrier is self._fetched[0]:
+            barrier.fire()
+        # What lies in the journal for want of room was accepted before the barrier was queued,
+        # and stands behind it when it has been fetched.
+        elif self.queue.overflow or self._fetched:
             self.queue.entries.append(barrier)
         elif self.spiller is not None:
             self.spiller.follow(barrier)
@@ -380,3 +386,6 @@ class Writer(Books):
                 queue.put(entry, len(entry.line))
             else:
                 self.drop(entry, UNREADABLE)
+        mark = Barrier(self._fetched.popleft)
+        self._fetched.append(mark)
+        queue.entries.append(mark)

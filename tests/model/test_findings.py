@@ -413,3 +413,30 @@ def test_line_that_came_back_in_doubt_is_found_by_replay(
     assert 1 == fs.read(f"{ROOT}/one.log").count(b'"seq":77')
 
     _close(run)
+
+
+def test_barrier_waits_for_what_was_fetched_from_the_journal(
+    fs: FaultyFilesystem, clock: FakeClock
+) -> None:
+    """
+    A barrier does not pass what had no room before it, and was fetched when there was room.
+    """
+    one = DestinationSettings(
+        name="one", type="file", path=f"{ROOT}/one.log", retries=0, batch=1, fallback=()
+    )
+    run = _run(fs.process(1), clock, [one], QueueSettings(records=4, reserve=1, block_timeout=0.0))
+    for seq in range(1, 8):
+        _log(run, 40, seq)
+    passed: list[bool] = []
+    writer = run.services["one"].writer
+    overflow = len(writer.queue.overflow)
+    writer.barrier(Barrier(lambda: passed.append(True)))
+    fs.fail("write", errno.EIO, when=7, times=None, path=f"{ROOT}/one.log")
+    run.services["one"].pump()
+    early = list(passed)
+    fs.heal()
+    _drain(run, clock)
+
+    assert (2, [], [True]) == (overflow, early, passed)
+
+    _close(run)
