@@ -485,6 +485,11 @@ ROWS: Final = (
         "random histories",
         "a model decides what is logged, failed, killed, restarted, and judges what is there",
         "what was promised is delivered, what was delivered was logged, the books balance",
-        ("model/test_machine.py", "model/test_policies.py", "model/test_findings.py"),
+        (
+            "model/test_machine.py",
+            "model/test_stats.py",
+            "model/test_policies.py",
+            "model/test_findings.py",
+        ),
     ),
 )  # fmt: skip

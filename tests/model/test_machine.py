@@ -20,7 +20,7 @@ from tests.model.world import LEVELS, NAMES, Process, World
 
 pytestmark = pytest.mark.faults
 
-OPERATIONS = 100_000
+OPERATIONS = 70_000
 PARTS = 10
 STEPS = 250
 
@@ -33,6 +33,10 @@ def _log(world: World, process: Process) -> None:
     random = world.random
     size = random.choice((1, 1, 10, 300, 3000))
     world.log(process, random.choice(LEVELS), size=size)
+
+
+def _log_poison(world: World, process: Process) -> None:
+    world.log(process, world.random.choice(LEVELS), poison=True)
 
 
 def _log_tracked(world: World, process: Process) -> None:
@@ -101,6 +105,7 @@ def _hang(world: World, process: Process) -> None:
     process.slow.hang = world.random.choice(
         (
             ("app", "/hydra-model/app"),
+            ("app", "/hydra-model/two"),
             ("aux", "/hydra-model/aux"),
             ("app", "/hydra-model/state/model/held/.app"),
         )
@@ -143,6 +148,7 @@ def _rotate(world: World, process: Process) -> None:
 
 RULES: dict[Callable[[World, Process], None], int] = {
     _log: 40,
+    _log_poison: 2,
     _log_tracked: 8,
     _log_on_loop: 6,
     _burst: 8,
@@ -162,7 +168,7 @@ RULES: dict[Callable[[World, Process], None], int] = {
     _close: 1,
     _kill: 1,
     _kill_later: 1,
-    _configure: 1,
+    _configure: 2,
     _replay: 1,
     _rotate: 1,
 }
@@ -201,7 +207,7 @@ def history(seed: int, steps: int = STEPS) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is there to wake a caller that waits for the disk."""
     monkeypatch.setattr("hydra.engine._run.DISK_WAIT", 0.0)
     monkeypatch.setattr("hydra.engine._keeper._STALL", float("inf"))

@@ -25,6 +25,7 @@ from typing import Final
 import pytest
 
 from fallbacks import DELIVERED, Batch, Delivered, Kind, Partial, Permanent, Retryable, Unknown
+from fallbacks.dead_letters import Letter, decode
 from fallbacks.outcomes import Outcome
 from fallbacks.testing import FakeClock, FaultyFilesystem, FaultyProcess, Killed
 from hydra.config._settings import (
@@ -46,9 +47,16 @@ from hydra.queue import Barrier
 LEVELS: Final = (5, 10, 20, 30, 40, 50)
 ROOT: Final = "/hydra-model"
 APP: Final = f"{ROOT}/app.log"
+TWO: Final = f"{ROOT}/two.log"
 AUX: Final = f"{ROOT}/aux.log"
-FILES: Final = {"app": APP, "aux": AUX}
+DEAD: Final = f"{ROOT}/spool/net.dead"
+FILES: Final = {"app": APP, "two": TWO, "aux": AUX}
+"""What stands in files; `two` is the second copy of `app`, where it has one."""
 NAMES: Final = ("app", "net", "aux")
+STRATEGIES: Final = ("failover", "failover", "mirror", "quorum", "fastest", "spool")
+POLICIES: Final = ("block", "drop_new", "drop_old", "shed", "spill")
+POISON: Final = b'"poison":true'
+"""A record with it is refused by every sink, for good."""
 _TAG: Final = logger_tag("model")
 
 WRITE_FAULTS: Final = (
@@ -75,7 +83,7 @@ READ_FAULTS: Final = (
     ("fstat", errno.EIO),
     ("*", errno.EIO),
 )
-PATHS: Final = (None, None, APP, AUX, "*.held", "*.j")
+PATHS: Final = (None, None, APP, TWO, AUX, "*.held", "*.dead", "*.j")
 MODES: Final = (
     "up", "down", "raise", "prefix", "partial", "lost", "got_lost", "hang", "hang_first", "refuse",
 )  # fmt: skip
@@ -118,6 +126,13 @@ class SinkTier:
         if self._process.dead:
             raise Killed
         sink, lines = self._sink, batch.lines
+        poison = {at for at, line in enumerate(lines) if POISON in line}
+        if poison and sink.mode == "partial":
+            chosen = [at for at in range(len(lines)) if at not in poison]
+            sink.taken += [lines[at] for at in chosen]
+            return Partial(chosen, Permanent("poison"))
+        if poison and sink.mode not in {"down", "raise", "lost"}:
+            return Permanent("poison")
         match sink.mode:
             case "down":
                 return Retryable("down")
@@ -213,12 +228,17 @@ class World:
     Args:
         seed: Decides everything.
         strict: Leave out what may rightly repeat or drop a record: failing
-            reads, and sinks that refuse for good.
+            reads, and sinks that refuse everything for good.
+        strategy: The only one of the destination called app, if it has one; None:
+            drawn as well, and in half of the worlds for each configuration anew.
     """
 
-    def __init__(self, seed: int, *, strict: bool) -> None:
+    def __init__(self, seed: int, *, strict: bool, strategy: str | None = None) -> None:
         self.random = Random(seed)
         self.strict = strict
+        self.strategy = strategy or self.random.choice(
+            (None, *STRATEGIES)[: self.random.choice((1, 7))]
+        )
         self.clock = FakeClock()
         self.fs = FaultyFilesystem(seed=seed)
         self.fs.makedirs(f"{ROOT}/state/model")
@@ -229,6 +249,7 @@ class World:
         self.unsure: set[bytes] = set()
         self.dropped: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
         self.rotated: list[str] = []
         self.operations = 0
         self.trace: list[str] = []
@@ -249,38 +270,25 @@ class World:
         return self._settings(random, process), process
 
     def _settings(self, random: Random, process: Process) -> Settings:
-        full = "block" if random.random() < 0.5 else "drop_new"
         records = random.choice((4, 16, 1000))
         queue = QueueSettings(
             records=records,
             reserve=random.choice((1, 4, 100)),
             bytes=records * random.choice((256, 1024)),
-            when_full=full,  # type: ignore[arg-type]
+            when_full=random.choice(POLICIES),  # type: ignore[arg-type]
             block_timeout=0.0,
-        )
-        # In the state directory, where records out of a journal go as well: another
-        # path in the next configuration would leave them behind.
-        held = FallbackSettings(type="file", quota=random.choice((20_000, 1 << 22)))
-        last = FallbackSettings(
-            type="sink", sink=SinkTier(process, "app", self.sinks["last"], "last")
         )
         batch = random.choice((1, 3, 100))
         destinations = [
-            DestinationSettings(
-                name="app",
-                type="file",
-                path=APP,
-                retries=random.choice((0, 1)),
-                batch=batch,
-                fallback=random.choice(((held,), (held, last), (held, last), (last,))),
-            ),
+            self._app(random, process, batch),
             DestinationSettings(
                 name="net",
                 type="sink",
                 sink=SinkTier(process, "net", self.sinks["net"], "net"),
                 level=random.choice((None, 20)),
+                strategy=random.choice(("failover", "spool")),
                 batch=batch,
-                fallback=(FallbackSettings(type="file", path=f"{ROOT}/spool/net"),),
+                fallback=(FallbackSettings(type="file", path=f"{ROOT}/spool/net", reserve=0),),
             ),
             DestinationSettings(
                 name="aux", type="file", path=AUX, level=30, batch=batch, fallback=()
@@ -298,6 +306,31 @@ class World:
                 quota=random.choice((40_000, 1 << 22)),
             ),
             control_records=random.random() < 0.8,
+        )
+
+    def _app(self, random: Random, process: Process, batch: int) -> DestinationSettings:
+        strategy = self.strategy or random.choice(STRATEGIES)
+        # In the state directory, where records out of a journal go as well: another
+        # path in the next configuration would leave them behind.
+        quota = random.choice((20_000, 1 << 22))
+        held = FallbackSettings(type="file", quota=quota, reserve=random.choice((0, quota // 4)))
+        last = FallbackSettings(
+            type="sink", sink=SinkTier(process, "app", self.sinks["last"], "last")
+        )
+        two = FallbackSettings(type="file", hold=False, path=TWO)
+        fallback = {
+            "failover": random.choice(((held,), (held, last), (held, last), (last,))),
+            "spool": (held,),
+        }.get(strategy, (two, held))
+        return DestinationSettings(
+            name="app",
+            type="file",
+            path=APP,
+            strategy=strategy,  # type: ignore[arg-type]
+            quorum=random.choice((None, 1, 2)) if strategy == "quorum" else None,
+            retries=random.choice((0, 1)),
+            batch=batch,
+            fallback=fallback,
         )
 
     def _build(self, process: Process, settings: Settings) -> Run:
@@ -335,6 +368,9 @@ class World:
             old = process.run
             process.run = self._build(process, self._settings(self.random, process))
             process.retired.append(old)
+            runs = {run.id: run for run in process.retired}
+            process.run.recovery.former = runs.get
+            old.retire()
             self._close_run(old)
             process.run.recovery.take_over()
 
@@ -370,6 +406,7 @@ class World:
                 self.dropped[name] += service.writer.drops.total
                 for (_, reason), count in service.writer.drops.counts().items():
                     self.reasons[reason] += count
+                self.missed[name] += service.writer.repairs.missed
             # A run that had closed cleanly before is no loss of the kill; what it
             # left in files and journal is for the next start either way.
             if process.dead and not run.closed:
@@ -392,7 +429,7 @@ class World:
 
     def log(
         self, process: Process, level: int, *, size: int = 10, tracked: bool = False,
-        on_loop: bool = False,
+        on_loop: bool = False, poison: bool = False,
     ) -> Receipt | None:  # fmt: skip
         """Log one record and note what was promised; None when the process died over it."""
         run = process.run
@@ -401,6 +438,8 @@ class World:
         if stream is None:
             return FILTERED
         fields: dict[str, object] = {"seq": self._sequence, "pad": "x" * size}
+        if poison:
+            fields["poison"] = True
         body = run.encoder.body(
             self.clock.time_ns(), level_tag(level), _TAG, "m", EMPTY, EMPTY, fields
         )
@@ -460,7 +499,7 @@ class World:
             return
         for name, service in process.run.services.items():
             queue = service.queue
-            stays = bool(queue.entries or queue.overflow)
+            stays = bool(queue.entries or queue.overflow or queue.spill)
             # Parked lines are let in behind the barrier.
             fits = name in passed if not stays else name not in passed or name in parked
             assert fits, f"barrier of {name}: {passed}, stays: {stays}"
@@ -502,7 +541,7 @@ class World:
                 known = self.issued.get(key)
                 assert known is not None, f"{name} has {key!r}, which nobody logged"
                 assert known.line == line, f"{name} has {key!r} with another payload"
-                destination = "app" if name == "last" else name
+                destination = "app" if name in {"last", "two"} else name
                 assert destination in known.destinations, f"{key!r} strayed to {name}"
                 found[key] += 1
         return found
@@ -521,8 +560,9 @@ class World:
                 self.kill(process)
             else:
                 self.close(process)
-        # The first start may not see everything: what a kill in the middle of an
-        # adoption left is taken by the next.
+        # What copies still miss is given to those that this one has.
+        spreads = self.strategy in {"mirror", "quorum"}
+        self.strategy = self.strategy or "mirror"
         process = self.start()
         self._drain_all(process)
         fresh = {}
@@ -533,7 +573,7 @@ class World:
         self._drain_all(process)
         self.check(process)
         self.close(process)
-        self._audit(list(fresh.values()))
+        self._audit(list(fresh.values()), spreads=spreads)
 
     def _drain_all(self, process: Process) -> None:
         for _ in range(60):
@@ -541,24 +581,33 @@ class World:
             self.flush(process)
             self.tend(process)
             assert not process.dead, "a healthy process died"
-            if not any(s.writer.pending for s in process.run.services.values()):
+            writers = [service.writer for service in process.run.services.values()]
+            if not any(writer.pending or writer.repairs.waiting for writer in writers):
                 return
         pending = {n: s.writer.balance() for n, s in process.run.services.items()}
         raise AssertionError(f"never drained: {pending}")
 
-    def _audit(self, fresh: list[bytes]) -> None:
-        found = {name: self.delivered(name) for name in NAMES}
-        last = self.delivered("last")
+    def _audit(self, fresh: list[bytes], *, spreads: bool) -> None:
+        found = {name: self.delivered(name) for name in (*NAMES, "two", "last")}
         refused = self.sinks["net"].refused | self.sinks["last"].refused
+        dead = self.dead_letters()
         missing: Counter[str] = Counter()
+        lacking = 0
         for key, issued in self.issued.items():
             for name in issued.destinations:
-                there = key in found[name] or (name == "app" and key in last)
+                copies = [found[name][key] > 0]
+                if name == "app":
+                    copies += [found["two"][key] > 0]
+                    # Safe with one of them; the other one gets it, or it is counted there. Held
+                    # for both, it goes where a later configuration wants it.
+                    lacking += spreads and not all(copies) and issued.run not in self.killed_runs
+                there = any(copies) or (name == "app" and key in found["last"])
                 if key in fresh:
                     assert there, f"{name} does not take fresh records: {key!r}"
                 if there:
                     continue
-                if issued.promised and key not in refused and not self._may_lose():
+                aside = name == "net" and key in dead
+                if issued.promised and not aside and key not in refused and not self._may_lose():
                     raise AssertionError(
                         f"{name} lacks {key!r} ({level_name(issued.level)}), which was promised"
                     )
@@ -568,6 +617,8 @@ class World:
             assert missing[name] <= self.dropped[name], (
                 f"{name} lacks {missing[name]} records, {self.dropped[name]} were counted"
             )
+        counted = self.missed["app"] + self.dropped["app"]
+        assert lacking <= counted, f"copies lack {lacking} records, {counted} were counted"
         if self.strict:
             for name in FILES:
                 # A live write that was given up as hanging, and then was not, may repeat;
@@ -576,6 +627,15 @@ class World:
                 counts = found[name].items()
                 twice = [key for key, n in counts if n > 1 and key not in excused]
                 assert not twice, f"{name} has twice: {twice[:5]}"
+
+    def dead_letters(self) -> set[bytes]:
+        """Return the ids of what was kept aside for net."""
+        try:
+            data = self.fs.read(DEAD)
+        except FileNotFoundError:
+            return set()
+        letters = map(decode, data.splitlines())
+        return {letter.id.encode() for letter in letters if isinstance(letter, Letter)}
 
     def _moved_away(self, name: str) -> set[bytes]:
         moved = [self.fs.read(p) for p in self.rotated if p.startswith(FILES[name])]
@@ -626,7 +686,7 @@ class World:
 
     def rotate(self) -> None:
         """Move a file away, as logrotate does."""
-        path = self.random.choice((APP, AUX))
+        path = self.random.choice((APP, TWO, AUX))
         moved = f"{path}.{len(self.rotated) + 1}"
         try:
             self.fs.rename(path, moved)
