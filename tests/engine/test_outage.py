@@ -265,6 +265,26 @@ def test_errors_beyond_the_whole_quota_wait(make):
     assert (0, True) == (world.writer.balance().pending, world.writer.balance().balanced)
 
 
+def test_barrier_is_behind_the_errors_that_wait(make):
+    """A flush that meets ERRORs for which there is no room ends after the last of them."""
+    world = make([SMALL])
+    world.send(90)
+    stream = world.run.stream(("app",), guaranteed=True)
+    body = b'{"timestamp":"x","level":"error","logger":"s","pad":"%b"' % (b"x" * 900)
+    for _ in range(100):
+        stream.send(body, 40)
+    seen = []
+    world.writer.barrier(Barrier(lambda: seen.append(world.service.queue.depth)))
+    # One for what is held, which has its turn, and one for what is queued.
+    world.service.pump()
+    world.service.pump()
+    waiting, early = world.service.queue.depth, list(seen)
+    world.heal()
+
+    assert (True, []) == (20 < waiting < 60, early)
+    assert [0] == seen
+
+
 def test_helping_caller_drops_nothing_for_want_of_room(make):
     """A caller that lends its thread leaves to the writer what needs a decision."""
     world = make([SMALL])

@@ -15,8 +15,9 @@ import hydra
 from hydra.core.context import current
 from hydra.core.levels import level_tag
 from hydra.core.line import LONG, LineEncoder, logger_tag
-from hydra.engine import _route
+from hydra.engine import ENGINE, _route
 from tests.contract.kit import Sink, configure, quiet
+from tests.sinks._kit import until
 
 TEXT = st.text(max_size=12) | st.sampled_from(
     ["", "a", "\x7f", "\x85", "\u2028", '"\\', "é", "x" * LONG, "x" * (LONG + 1), "\ud800"]
@@ -156,3 +157,22 @@ def test_control_keywords_are_no_fields():
         }} for record in sink.records
     ]  # fmt: skip
     assert 6 == len(sink.records)
+
+
+@pytest.mark.integration
+def test_writer_that_sleeps_is_rung(sink, monkeypatch):
+    """A plain record wakes a writer that sleeps, and leaves one alone that is at work."""
+    log = hydra.get_logger("shop")
+    log.info("makes the route")
+    quiet()
+    (service,) = ENGINE.run.services.values()
+    queue = service.queue
+    until(lambda: queue.idle, "the writer sleeps")
+    rung = []
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "ring", lambda: rung.append(queue.depth))
+        log.info("first")
+        patch.setattr(queue, "idle", False)
+        log.info("second")
+
+    assert [1] == rung
