@@ -11,7 +11,7 @@ import pytest
 
 import hydra
 from hydra.config import load
-from hydra.engine import ENGINE, _service
+from hydra.engine import ENGINE, _closing
 from tests.contract.kit import PATIENCE, Sink, balanced, configure, destination
 from tests.sinks._kit import until
 
@@ -67,7 +67,7 @@ def test_new_writer_waits_for_the_former_one(monkeypatch):
         taken.extend(lines)
 
     # One that stays in a call is not waited for; this one stays until the other has asked.
-    monkeypatch.setattr(_service, "_STUCK", PATIENCE)
+    monkeypatch.setattr(_closing, "_STUCK", PATIENCE)
     configure(take, control_records=False)
     hydra.info("first")
     until(lambda: calls, "the former writer is in its call")
