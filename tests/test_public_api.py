@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
+
+from scripts import api_snapshot as script
 
 pytestmark = pytest.mark.unit
 
@@ -13,17 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hydra", "hydra.testing", "fallbacks", "fallbacks.testing")
 
 
-@pytest.fixture(name="script", scope="module")
-def _script():
-    spec = importlib.util.spec_from_file_location(
-        "api_snapshot", ROOT / "scripts" / "api_snapshot.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_names_and_signatures_are_the_ones_promised(script) -> None:
+def test_names_and_signatures_are_the_ones_promised() -> None:
     """
     No public name and no signature changes without a change of tests/golden/api.txt.
     """
@@ -32,7 +23,7 @@ def test_names_and_signatures_are_the_ones_promised(script) -> None:
     assert promised == script.snapshot(), "run scripts/api_snapshot.py and note it in CHANGELOG.md"
 
 
-def test_reference_page_and_code_agree(script) -> None:
+def test_reference_page_and_code_agree() -> None:
     """
     The reference page lists what the code has, with no package left out.
     """
@@ -79,7 +70,7 @@ def test_a_name_that_is_not_there_says_so() -> None:
         _ = hydra.lgo
 
 
-def test_snapshot_tells_a_changed_signature(script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_tells_a_changed_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A parameter that is added, and a name that is removed, both change the snapshot.
     """

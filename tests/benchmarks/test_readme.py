@@ -1,30 +1,16 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks import figures
+from scripts import readme as script
 
 pytestmark = pytest.mark.unit
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(name="script", scope="module")
-def _script():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclass looks for the module it is in.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _result(script, ours: dict) -> dict:
+def _result(ours: dict) -> dict:
     found: dict = {}
     for figure, case, metric, _ in script._SHOWN:
         rows = {"hydra": ours, "structlog": {"median": 123_456.0, "best": True}}
@@ -34,7 +20,7 @@ def _result(script, ours: dict) -> dict:
     return {"figures": found, "run": {"machine": machine}}
 
 
-def test_readme_has_the_published_figures(script) -> None:
+def test_readme_has_the_published_figures() -> None:
     """
     README.md says what docs/benchmarks.json says, and nothing while that is not there.
     """
@@ -43,13 +29,13 @@ def test_readme_has_the_published_figures(script) -> None:
     assert text == script.with_figures(text), "run scripts/readme.py"
 
 
-def test_readme_follows_the_json(script, tmp_path, monkeypatch) -> None:
+def test_readme_follows_the_json(tmp_path, monkeypatch) -> None:
     """
     Another JSON makes another README: the numbers are nowhere else.
     """
     text = script.README.read_text(encoding="utf-8")
     monkeypatch.setattr(script, "FIGURES", tmp_path / "benchmarks.json")
-    script.FIGURES.write_text(json.dumps(_result(script, {"median": 98_765.4})))
+    script.FIGURES.write_text(json.dumps(_result({"median": 98_765.4})))
     written = script.with_figures(text)
 
     assert "| records a second, one thread | 98,800 | 123,000 | structlog |" in written
@@ -57,16 +43,16 @@ def test_readme_follows_the_json(script, tmp_path, monkeypatch) -> None:
     assert written == script.with_figures(written)
 
 
-def test_row_that_was_refused_stays_in_the_readme(script) -> None:
+def test_row_that_was_refused_stays_in_the_readme() -> None:
     """
     Where hydra lost a record the README says so in the place of the number.
     """
-    refused = _result(script, {"refused": "of 9 records 1 missing"})
+    refused = _result({"refused": "of 9 records 1 missing"})
 
     assert "| refused: of 9 records 1 missing | 123,000 |" in script.figures(refused)
 
 
-def test_rows_of_the_readme_are_measured(script) -> None:
+def test_rows_of_the_readme_are_measured() -> None:
     """
     Each row of the README names a figure, a case and a metric that a run has.
     """

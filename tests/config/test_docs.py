@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -8,20 +7,12 @@ import pytest
 
 from hydra.config import PRESETS, Settings, load
 from hydra.config._options import CLASSES, TABLES, defaults
+from scripts import option_tables as script
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
-
-
-def _script():
-    spec = importlib.util.spec_from_file_location(
-        "option_tables", ROOT / "scripts" / "option_tables.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_page_and_table_agree() -> None:
@@ -31,7 +22,7 @@ def test_page_and_table_agree() -> None:
     page = PAGE.read_text(encoding="utf-8")
     shown = set(re.findall(r"<!-- options: ([a-z]+) -->", page))
 
-    assert page == _script().rendered(page), "run scripts/option_tables.py"
+    assert page == script.rendered(page), "run scripts/option_tables.py"
     assert {*TABLES, "presets"} == shown
 
 

@@ -1,28 +1,19 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+
+from scripts import metric_tables as script
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(name="script", scope="module")
-def _script():
-    spec = importlib.util.spec_from_file_location(
-        "metric_tables", ROOT / "scripts" / "metric_tables.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_page_and_code_agree(script) -> None:
+def test_page_and_code_agree() -> None:
     """
     The metrics page shows what the code exports, with no table left out.
     """
@@ -33,7 +24,7 @@ def test_page_and_code_agree(script) -> None:
     assert {*script.CLASSES, "prometheus", "reasons"} == shown
 
 
-def test_every_field_and_metric_is_explained(script) -> None:
+def test_every_field_and_metric_is_explained() -> None:
     """
     No row of a table has an empty explanation.
     """
@@ -42,7 +33,7 @@ def test_every_field_and_metric_is_explained(script) -> None:
     assert [] == re.findall(r"^\|.*\|\s*\|$", page, re.MULTILINE)
 
 
-def test_every_reason_of_a_drop_is_listed(script) -> None:
+def test_every_reason_of_a_drop_is_listed() -> None:
     """
     The reasons on the page are the constants of the engine, no more and no less.
     """

@@ -1,30 +1,20 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
+
+from scripts import readme as script
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _script():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclass looks for the module it is in.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
 RUNNABLE = [
     page
-    for page in SCRIPT.pages()
-    if any(block.kind == "python" for block in SCRIPT.blocks(page.read_text(encoding="utf-8")))
+    for page in script.pages()
+    if any(block.kind == "python" for block in script.blocks(page.read_text(encoding="utf-8")))
 ]
 
 
@@ -35,7 +25,7 @@ def test_python_of_a_page_prints_what_the_page_shows(page: Path) -> None:
     """
     text = page.read_text(encoding="utf-8")
 
-    assert text == SCRIPT.rendered(text, str(page.relative_to(ROOT))), "run scripts/readme.py"
+    assert text == script.rendered(text, str(page.relative_to(ROOT))), "run scripts/readme.py"
 
 
 def test_block_that_fails_is_named() -> None:
@@ -43,7 +33,7 @@ def test_block_that_fails_is_named() -> None:
     A snippet that raises fails its page with the line of the page in the traceback.
     """
     with pytest.raises(RuntimeError, match=r'File "page.md", line 4'):
-        SCRIPT.rendered("# Page\n\n```python\n1 / 0\n```\n", "page.md")
+        script.rendered("# Page\n\n```python\n1 / 0\n```\n", "page.md")
 
 
 def test_output_that_differs_is_replaced() -> None:
@@ -61,7 +51,7 @@ def test_output_that_differs_is_replaced() -> None:
     for word in ("hello", "bad", "hello", "hi"):
         expected = expected.replace("```text\nx\n", f"```text\n{word}\n", 1)
 
-    assert saved + expected == SCRIPT.rendered(saved + page, "page.md")
+    assert saved + expected == script.rendered(saved + page, "page.md")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +68,7 @@ def test_what_differs_from_run_to_run_is_alike(one: str, other: str) -> None:
     """
     Ids, times and durations may differ between an output and the page that shows it.
     """
-    assert SCRIPT.alike(one) == SCRIPT.alike(other)
+    assert script.alike(one) == script.alike(other)
 
 
 @pytest.mark.parametrize(
@@ -93,16 +83,16 @@ def test_what_counts_is_not_alike(one: str, other: str) -> None:
     """
     Numbers, streams and words are compared as they are.
     """
-    assert SCRIPT.alike(one) != SCRIPT.alike(other)
+    assert script.alike(one) != script.alike(other)
 
 
 def test_picture_is_the_story_of_the_demo() -> None:
     """
     The picture in the README ends as the demo promises.
     """
-    text = SCRIPT.README.read_text(encoding="utf-8")
+    text = script.README.read_text(encoding="utf-8")
     lines = text.partition("<!-- picture: ")[2].partition("<!-- end of picture -->")[0].splitlines()
 
     assert "missing 0" == lines[-2]
     assert [] == [line for line in lines if "FAILED" in line]
-    assert text == SCRIPT.with_picture(text, "".join(f"{line}\n" for line in lines[2:-1]))
+    assert text == script.with_picture(text, "".join(f"{line}\n" for line in lines[2:-1]))
