@@ -36,7 +36,13 @@ Step: TypeAlias = Outcome | BaseException | type[BaseException] | Hang | object
 class _Script:
     """What both tiers share: the script and the record of what happened."""
 
-    def __init__(self, script: Iterable[Step], name: str, kind: Kind) -> None:
+    def __init__(
+        self,
+        script: Iterable[Step] = (),
+        *,
+        name: str = "faulty",
+        kind: Kind = Kind.FINAL,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.batches: list[Batch] = []
@@ -106,15 +112,6 @@ class FaultyTier(_Script):
         kind: Whether taken lines are delivered or held.
     """
 
-    def __init__(
-        self,
-        script: Iterable[Step] = (),
-        *,
-        name: str = "faulty",
-        kind: Kind = Kind.FINAL,
-    ) -> None:
-        super().__init__(script, name, kind)
-
     def write(self, batch: Batch) -> Outcome:
         """Do the next step of the script."""
         step = self._next(batch)
@@ -142,15 +139,6 @@ class FaultyAsyncTier(_Script):
         name: Label in statistics and receipts.
         kind: Whether taken lines are delivered or held.
     """
-
-    def __init__(
-        self,
-        script: Iterable[Step] = (),
-        *,
-        name: str = "faulty",
-        kind: Kind = Kind.FINAL,
-    ) -> None:
-        super().__init__(script, name, kind)
 
     async def write(self, batch: Batch) -> Outcome:
         """Do the next step of the script; a hanging one can be cancelled."""
