@@ -12,32 +12,25 @@ Measure: `python -m benchmarks`, or `make bench`.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-from . import environment, figures, peers, report, results
-from .runner import Job, Outcome, ask, in_rounds, jobs, run_job
+from . import command, environment, figures, peers, report, results
+from .runner import Job, Outcome, in_rounds, jobs, run_job
 
 
 def main(arguments: list[str]) -> int:
     """Run what was asked for; return the exit status."""
     options = _options(arguments)
     made = environment.ensure()
-    libraries = {name: _about(name, made) for name in options.libraries}
+    libraries = {name: command.about(name, made) for name in options.libraries}
     present = [name for name, said in libraries.items() if "absent" not in said]
     for name in libraries.keys() - set(present):
         print(f"{name}: {libraries[name]['absent']}", file=sys.stderr)
     todo = jobs(options.figures, present, options.scale)
     began = time.monotonic()
-    machine = results.machine()
-    if machine["load"] > 0.5 * machine["cores"]:
-        print(f"this machine is busy (load {machine['load']}): expect noise", file=sys.stderr)
+    machine = command.machine("noise")
     outcomes = list(
         _told(
             in_rounds(
@@ -56,37 +49,25 @@ def main(arguments: list[str]) -> int:
         "minutes": round((time.monotonic() - began) / 60, 1),
     }
     summary = results.summary(results.collected(outcomes), libraries, run)
-    if options.json:
-        Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    if options.publish:
-        report.publish(summary)
-    else:
-        print(report.tables(summary))
+    command.hand_out(summary, options, report)
     return 0
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser = command.parser("benchmarks")
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", action="store_true", help="see that all works, in a minute")
     scale.add_argument("--long", action="store_true", help="10 million records, longer runs")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--rounds", type=int, metavar="N")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--publish", action="store_true", help="write the pages in docs/")
     options = parser.parse_args(arguments)
-    unknown = [n for n in options.only if n not in figures.NAMES and n not in peers.TABLE]
-    if unknown:
-        known = ", ".join([*figures.NAMES, *peers.TABLE])
-        parser.error(f"nothing is called {', '.join(unknown)}; there are: {known}")
+    options.figures, options.libraries = command.chosen(
+        parser, options.only, figures.NAMES, peers.TABLE
+    )
     options.rounds = options.rounds or (1 if options.quick else 3)
     if options.rounds < 1:
         parser.error("--rounds takes 1 or more")
     if options.publish and (options.quick or options.only):
         parser.error("only a whole run is published: --publish goes without --quick and --only")
-    options.figures = [n for n in figures.NAMES if n in options.only] or list(figures.NAMES)
-    named = [n for n in peers.TABLE if n in options.only]
-    options.libraries = named or list(peers.TABLE)
     names = {"quick": options.quick, "long": options.long}
     options.scale_name = next((name for name, chosen in names.items() if chosen), "full")
     options.scale = {"quick": figures.QUICK, "long": figures.LONG, "full": figures.FULL}[
@@ -95,36 +76,18 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _about(library: str, made: environment.Environment) -> dict[str, Any]:
-    """Return what *library* says of itself, or why it is absent."""
-    directory = tempfile.mkdtemp(prefix="hydra-bench-")
-    try:
-        said = ask("about", library, {}, made.python, directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    if "error" in said:
-        package = getattr(peers.load(library), "package", "") or library
-        return {"absent": made.reason(package) or said["error"]}
-    return said
-
-
 def _told(
     outcomes: Iterator[tuple[int, Job, Outcome]], whole: int
 ) -> Iterator[tuple[int, Job, Outcome]]:
     """Pass *outcomes* on; show each of them on standard error."""
-    began = time.monotonic()
-    for number, (round_, job, outcome) in enumerate(outcomes, 1):
+    told = command.progress(whole)
+    for round_, job, outcome in outcomes:
         said = (
             outcome.refused
             or outcome.unsupported
             or "  ".join(f"{name} {value:,.4g}" for name, value in outcome.values.items())
         )
-        spent = time.monotonic() - began
-        print(
-            f"{spent:4.0f} s  {number}/{whole}  round {round_}  {job.figure}, {job.case}: "
-            f"{job.library}: {said}",
-            file=sys.stderr,
-        )
+        told(f"round {round_}  {job.figure}, {job.case}: {job.library}: {said}")
         yield round_, job, outcome
 
 

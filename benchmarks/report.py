@@ -80,13 +80,11 @@ def _run(summary: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, said in summary["libraries"].items():
         if "absent" in said:
-            yield f"| {name} | not here: {_cell(said['absent'])} | | | | |"
+            yield f"| {name} | not here: {cell(said['absent'])} | | | | |"
             continue
         kinds = (said[kind] for kind in ("structured", "queued", "awaited"))
         marks = " | ".join("yes" if kind else "no" for kind in kinds)
-        where = said["page"]
-        link = f"[its documentation]({where})" if where.startswith("http") else f"`{where}`"
-        yield f"| {name} | {said['version']} | {marks} | {link} |"
+        yield f"| {name} | {said['version']} | {marks} | {link(said['page'])} |"
     yield ""
 
 
@@ -102,7 +100,7 @@ def _table(metrics: dict[str, Any]) -> Iterator[str]:
         why = rows[0].get("refused") or rows[0].get("unsupported")
         if why:
             word = "refused: " if "refused" in rows[0] else ""
-            yield f"| {library} | {word}{_cell(why)} |{' |' * (len(heads) - 1)}"
+            yield f"| {library} | {word}{cell(why)} |{' |' * (len(heads) - 1)}"
             continue
         name = f"**{library}**" if library == HYDRA else library
         yield f"| {name} | {' | '.join(_number(row) for row in rows)} |"
@@ -131,7 +129,13 @@ def _number(row: dict[str, Any]) -> str:
     return f"{text}<br>{ratios}" if ratios else text
 
 
-def _cell(text: str) -> str:
+def link(where: str) -> str:
+    """Return a link to the page that a library is set up as in, or the name of its file."""
+    return f"[its documentation]({where})" if where.startswith("http") else f"`{where}`"
+
+
+def cell(text: str) -> str:
+    """Return *text* as it can stand in a cell of a table."""
     return text.replace("|", "/").replace("\n", " ").replace("<", "(").replace(">", ")")
 
 

@@ -37,6 +37,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def busy(machine: dict[str, Any]) -> bool:
+    """Return whether *machine* did so much else that its times say little."""
+    return machine["load"] > 0.5 * machine["cores"]
+
+
 def collected(
     outcomes: Iterable[tuple[int, Job, Outcome]],
 ) -> dict[tuple[str, str], dict[str, list[Outcome]]]:

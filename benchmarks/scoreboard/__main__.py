@@ -10,17 +10,14 @@ Play all faults with all libraries: `python -m benchmarks.scoreboard`, or `make 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 from typing import Any, Final
 
-from .. import environment, peers, results
-from ..__main__ import _about
+from .. import command, environment, peers
 from . import page
 from .faults import FAULTS, Fault
 from .supervise import Case, row
@@ -36,16 +33,14 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     made = environment.ensure()
     names = [n for n in peers.TABLE if n != peers.BASELINE]
-    libraries = {n: _about(n, made) for n in names if n in options.libraries}
+    libraries = {n: command.about(n, made) for n in names if n in options.libraries}
     todo = [
         (label, case)
         for fault in FAULTS
         if fault.name in options.faults
         for label, case in _cases(fault, libraries)
     ]
-    machine = results.machine()
-    if machine["load"] > 0.5 * machine["cores"]:
-        print(f"this machine is busy (load {machine['load']}): expect slow calls", file=sys.stderr)
+    machine = command.machine("slow calls")
     began = time.monotonic()
     found: dict[str, dict[str, Any]] = {fault.name: {} for fault in FAULTS}
     for label, case, said in _told(todo, options.workers, made.python):
@@ -68,12 +63,7 @@ def main(arguments: list[str]) -> int:
             if fault.name in options.faults
         },
     }
-    if options.json:
-        Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    if options.publish:
-        page.publish(summary)
-    else:
-        print(page.tables(summary))
+    command.hand_out(summary, options, page)
     return 0
 
 
@@ -113,18 +103,14 @@ def _told(
     todo: list[tuple[str, Case]], workers: int, python: str
 ) -> Iterator[tuple[str, Case, dict[str, Any]]]:
     """Play *todo*; show each of them on standard error as it ends."""
-    began = time.monotonic()
+    told = command.progress(len(todo))
     with ThreadPoolExecutor(workers) as pool:
         running = {pool.submit(row, case, python): (label, case) for label, case in todo}
-        for number, done in enumerate(as_completed(running), 1):
+        for done in as_completed(running):
             label, case = running[done]
             said = done.result()
             text = said.get("unsupported") or said.get("failed") or _short(said)
-            spent = time.monotonic() - began
-            print(
-                f"{spent:4.0f} s  {number}/{len(todo)}  {case.fault.name}: {label}: {text}",
-                file=sys.stderr,
-            )
+            told(f"{case.fault.name}: {label}: {text}")
             yield label, case, said
 
 
@@ -138,24 +124,19 @@ def _short(said: dict[str, Any]) -> str:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser = command.parser("benchmarks.scoreboard")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), metavar="N")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--publish", action="store_true", help="write the page in docs/")
     options = parser.parse_args(arguments)
-    faults = [fault.name for fault in FAULTS]
-    names = [name for name in peers.TABLE if name != peers.BASELINE]
-    unknown = [name for name in options.only if name not in faults and name not in names]
-    if unknown:
-        known = ", ".join([*faults, *names])
-        parser.error(f"nothing is called {', '.join(unknown)}; there are: {known}")
+    options.faults, options.libraries = command.chosen(
+        parser,
+        options.only,
+        [fault.name for fault in FAULTS],
+        [name for name in peers.TABLE if name != peers.BASELINE],
+    )
     if options.workers < 1:
         parser.error("--workers takes 1 or more")
     if options.publish and options.only:
         parser.error("only a whole run is published: --publish goes without --only")
-    options.faults = [name for name in faults if name in options.only] or faults
-    options.libraries = [name for name in names if name in options.only] or names
     return options
 
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from ..environment import ROOT
 from ..peers import HYDRA
-from ..report import _cell
+from ..report import cell, link
+from ..results import busy
 
 DATA: Final = ROOT / "docs" / "scoreboard.json"
 PAGE: Final = ROOT / "docs" / "scoreboard.md"
@@ -93,7 +94,7 @@ def _run(summary: dict[str, Any]) -> Iterator[str]:
         f"Played on {machine['date']} in {run['minutes']} minutes: {machine['processor']}, "
         f"{machine['cores']} cores, {machine['system']}, {run['workers']} programs at a time."
     )
-    if machine["load"] > 0.5 * machine["cores"]:
+    if busy(machine):
         yield (
             f"**The machine was busy (load {machine['load']} at the start): ms and s say more "
             "about that than about a library, and will be taken again.** Whether records are "
@@ -104,11 +105,10 @@ def _run(summary: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, said in summary["libraries"].items():
         if "absent" in said:
-            yield f"| {name} | not installed: {_cell(said['absent'])} | | |"
+            yield f"| {name} | not installed: {cell(said['absent'])} | | |"
             continue
-        where = said["page"]
-        link = f"[its documentation]({where})" if where.startswith("http") else f"`{where}`"
-        yield f"| {name} | {said['version']} | {'yes' if said['queued'] else 'no'} | {link} |"
+        queued = "yes" if said["queued"] else "no"
+        yield f"| {name} | {said['version']} | {queued} | {link(said['page'])} |"
     yield ""
 
 
@@ -130,7 +130,7 @@ def _table(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
         why = said.get("unsupported") or said.get("failed")
         if why:
             text = f"failed: {why}" if "failed" in said else why
-            yield f"| {name} | {_cell(text)} |{' |' * (len(heads) - 1)}"
+            yield f"| {name} | {cell(text)} |{' |' * (len(heads) - 1)}"
             continue
         yield f"| {name} | {' | '.join([*_cells(said), *_extras(said, extra), _end(said)])} |"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import environment
-from benchmarks.__main__ import _about
+from benchmarks.command import about
 from benchmarks.environment import Environment
 
 pytestmark = pytest.mark.unit
@@ -99,4 +99,4 @@ def test_absent_library_says_why(failed: dict[str, str], reason: str) -> None:
     """
     The row of a library that is not there has what pip said, else what its import raised.
     """
-    assert {"absent": reason} == _about("logbook", Environment(sys.executable, failed))
+    assert {"absent": reason} == about("logbook", Environment(sys.executable, failed))
