@@ -32,7 +32,7 @@ from ._leftovers import Place, leftovers
 from ._live import directories, processes
 from ._version import installed_version
 from ._watch import watch
-from ._where import places_of
+from ._where import existing, places_of
 from .audit._sources import shown
 
 HELP: Final = """\
@@ -83,7 +83,7 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Iterator[Finding]
         yield from check_files(settings)
         homes = [os.path.dirname(path) for path in file_paths(settings)]
         yield from check_space(settings, sorted({*homes, *([state] if state else [])}))
-        places = places_of(settings, environ)
+        places = existing(places_of(settings, environ))
         yield from check_leftovers(places)
         yield from check_dead_letters(places)
         yield from check_processes(settings, environ)

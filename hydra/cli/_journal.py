@@ -15,7 +15,7 @@ import click
 
 from ..core.exceptions import ConfigurationError
 from ._leftovers import Leftover, leftovers, locked
-from ._where import places
+from ._where import search
 from .audit._sources import shown
 
 GROUP_HELP: Final = """\
@@ -82,9 +82,15 @@ def age(_: click.Context, __: click.Parameter, value: str | None) -> float | Non
 def collect(directories: tuple[str, ...], config: str | None) -> list[Leftover]:
     """
     Return the segments in *directories*, or where the configuration says; exit with 2 if not.
+
+    When there are none, it is said where they were looked for.
     """
     try:
-        return leftovers(places(directories, config, os.environ))
+        where = search(directories, config, os.environ)
+        found = leftovers(where.places)
+        if not found:
+            click.echo(str(where), err=True)
+        return found
     except ConfigurationError as error:
         click.echo(f"hydra: {shown_lines(str(error))}", err=True)
     except OSError as error:

@@ -28,7 +28,7 @@ from ._dead_letters import dead_files, dead_sources, described, hold_again
 from ._journal import shown_lines
 from ._leftovers import Leftover, Place, leftovers
 from ._sources import Left, Source, sources
-from ._where import places
+from ._where import search
 from .audit._command import destination_name
 from .audit._sources import shown
 
@@ -221,14 +221,17 @@ def replay(
     if config is not None and (directories or destination) and not listing:
         raise click.UsageError("DIR and --destination go with --to; a configuration names its own")
     try:
-        where = places(directories, config, os.environ)
+        where = search(directories, config, os.environ)
         if listing:
-            status = _list(where, destination)
+            status, found = _list(where.places, destination)
         elif target is not None:
-            status = _to_file(target, where, destination, dead=dead)
+            status, found = _to_file(target, where.places, destination, dead=dead)
         else:
             assert config is not None
-            status = (_dead_to_destinations if dead else _to_destinations)(config, where, timeout)
+            deliver = _dead_to_destinations if dead else _to_destinations
+            status, found = deliver(config, where.places, timeout)
+        if not found:
+            click.echo(str(where), err=True)
     except ConfigurationError as error:
         click.echo(f"hydra replay: {shown_lines(str(error))}", err=True)
         sys.exit(2)
@@ -238,7 +241,10 @@ def replay(
     sys.exit(status)
 
 
-def _list(where: list[Place], destination: str | None) -> int:
+# Each of the following returns the exit status, and how much there was.
+
+
+def _list(where: list[Place], destination: str | None) -> tuple[int, int]:
     count = 0
     for each in dead_files(where):
         if each.problem:
@@ -248,20 +254,23 @@ def _list(where: list[Place], destination: str | None) -> int:
                 count += 1
                 click.echo(described(letter))
     click.echo(f"{count:,} dead letter{'' if count == 1 else 's'}")
-    return 0
+    return 0, count
 
 
-def _to_file(target: str, where: list[Place], destination: str | None, *, dead: bool) -> int:
+def _to_file(
+    target: str, where: list[Place], destination: str | None, *, dead: bool
+) -> tuple[int, int]:
     left = Left()
-    found = (dead_sources if dead else sources)(where, destination, left)
-    summary = replay_into(target, _told(found))
+    taken = (dead_sources if dead else sources)(where, destination, left)
+    summary = replay_into(target, _told(taken))
     click.echo(
         f"{summary.delivered:,} lines delivered to {shown(target)}, {summary.known:,} were there "
         f"already, {left.count:,} {'files' if dead else 'segments'} left alone"
     )
     if summary.error:
         click.echo(f"hydra replay: {shown(summary.error)}", err=True)
-    return 1 if summary.error or left.count else 0
+    found = summary.delivered + summary.known + left.count + bool(summary.error)
+    return 1 if summary.error or left.count else 0, found
 
 
 def _told(found: Iterable[Source]) -> Iterator[Source]:
@@ -271,7 +280,7 @@ def _told(found: Iterable[Source]) -> Iterator[Source]:
         yield source
 
 
-def _to_destinations(config: str, where: list[Place], timeout: float) -> int:
+def _to_destinations(config: str, where: list[Place], timeout: float) -> tuple[int, int]:
     before = _waiting(leftovers(where))
     if sys.stderr.isatty():
         click.echo(f"{before:,} deliveries wait; starting the engine", err=True)
@@ -279,13 +288,13 @@ def _to_destinations(config: str, where: list[Place], timeout: float) -> int:
     # A directory in which nothing is left goes when the engine closes.
     after = _waiting(leftovers(place for place in where if os.path.exists(place.directory)))
     click.echo(f"{max(0, before - after):,} deliveries made, {after:,} still wait")
-    return 1 if after else 0
+    return 1 if after else 0, before
 
 
-def _dead_to_destinations(config: str, where: list[Place], timeout: float) -> int:
+def _dead_to_destinations(config: str, where: list[Place], timeout: float) -> tuple[int, int]:
     left = Left()
     held = hold_again(where, load(file=config, environ=os.environ), left)
-    status = _to_destinations(config, where, timeout)
+    status, found = _to_destinations(config, where, timeout)
     lines = {letter.line for letter in held}
     # As above: directories in which nothing is left have gone.
     there = [place for place in where if os.path.exists(place.directory)]
@@ -295,7 +304,7 @@ def _dead_to_destinations(config: str, where: list[Place], timeout: float) -> in
         f"of {len(held):,} dead letters {refused:,} were refused again, {left.count:,} files "
         "left alone"
     )
-    return 1 if refused or left.count else status
+    return 1 if refused or left.count else status, found + left.count
 
 
 def _waiting(found: Iterable[Leftover]) -> int:

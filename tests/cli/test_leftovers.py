@@ -475,3 +475,61 @@ def test_frames_of_these_tests():
     payload = b"app " + line("1g", 1).rstrip(b"\n")
 
     assert encode_frame(FrameKind.RECORD, payload) == frame(b"R", payload)
+
+
+class TestNothingFound:
+    """Who misses something is told where it was looked for."""
+
+    @pytest.fixture(autouse=True)
+    def config(self, tmp_path, monkeypatch):
+        """Make a configuration with one place that is there, and one that is not."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HYDRA_STATE_DIR", str(tmp_path / "state"))
+        (tmp_path / "there").mkdir()
+        (tmp_path / "hydra.toml").write_text(
+            'app = "shop"\n[[destinations]]\nname = "app"\npath = "a.log"\n'
+            'fallback = [{type = "file", path = "there/held"}]\n'
+        )
+
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            ("journal", "list"),
+            ("journal", "purge"),
+            ("replay",),
+            ("replay", "--dead-letters"),
+            ("replay", "--dead-letters", "--list"),
+        ],
+        ids=" ".join,
+    )
+    def test_by_configuration(self, run_cli, tmp_path, verb):
+        """The places of the configuration are named, and those that are not there."""
+        result = run_cli(*verb, "--config", "hydra.toml")
+        looked, _, absent = result.stderr.partition("; not there: ")
+
+        assert (0, True) == (result.exit_code, looked.startswith("looked in "))
+        assert f"{tmp_path}/there/held.*" in looked
+        assert f"{tmp_path}/state/shop" in absent
+
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            ("journal", "list"),
+            ("journal", "purge"),
+            ("replay", "--to", "rescued.log"),
+            ("replay", "--dead-letters", "--to", "rescued.log"),
+            ("replay", "--dead-letters", "--list"),
+        ],
+        ids=" ".join,
+    )
+    def test_in_directories(self, run_cli, verb):
+        """The directories that were given are named."""
+        result = run_cli(*verb, "there")
+
+        assert (0, "looked in there\n") == (result.exit_code, result.stderr)
+
+
+def test_something_found(run_cli, state):
+    """Where something is found, nothing is said about the search."""
+    assert "looked" not in run_cli("journal", "list", state).stderr
+    assert "looked" not in run_cli("replay", "--to", state / "rescued.log", state).stderr
