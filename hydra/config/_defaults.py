@@ -50,6 +50,7 @@ TIMEOUT: Final = 5.0
 RETRIES: Final = 2
 WRITER: Final = "auto"
 BATCH: Final = 4_000
+DEAD_LETTERS: Final = 16 * MIB
 
 FORMAT: Final = "json"
 CONSOLE_FORMAT: Final = "auto"

@@ -240,6 +240,13 @@ DESTINATION: Final = (
         "missed each copy. New records do not count.",
         default="as many as it takes",
     ),
+    Option(
+        "dead_letters",
+        "size",
+        values.size(default.LARGEST_RECORD),
+        "The most bytes of its [dead letters](../how-to/dead-letters.md), which are records that "
+        "it refused for good. Beyond that, records below error are dropped and declared.",
+    ),
 )
 
 FALLBACK: Final = (

@@ -118,6 +118,7 @@ class DestinationSettings(Struct, frozen=True, kw_only=True):
     sink: object | None = None
     batch: int = default.BATCH
     replay_rate: int | None = None
+    dead_letters: int = default.DEAD_LETTERS
 
     @property
     def copies(self) -> int:

@@ -282,8 +282,9 @@ class _Places:
         store.on_taken = run.recovery.note_taken
         return store
 
-    def dead_letters(self, name: str) -> DeadLetters | None:
-        """Return where refused records of *name* are kept: beside what is held for it."""
+    def dead_letters(self, destination: DestinationSettings) -> DeadLetters | None:
+        """Return where what *destination* refuses is kept: beside what is held for it."""
+        name = destination.name
         prefix = self._prefixes.get(name)
         if prefix is None:
             if self._state is None:
@@ -293,6 +294,7 @@ class _Places:
             prefix,
             app=self._settings.app,
             destination=name,
+            quota=destination.dead_letters,
             system=self._run.system,
             clock=self._run.clock,
         )
@@ -350,7 +352,7 @@ def _service(
     writer.doubt.reaches = chained.reaches
     if full == "spill" and chained.store is not None:
         writer.spiller = Spiller(writer.queue, chained.store, writer.tell, threaded=threaded)
-    writer.rejects.dead_letters = places.dead_letters(name)
+    writer.rejects.dead_letters = places.dead_letters(destination)
     if chained.loop_only or destination.writer == "loop":
         run.loop.required = True
     return Service(

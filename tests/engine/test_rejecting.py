@@ -204,3 +204,22 @@ def test_three_of_a_thousand_are_found_in_sixty_calls():
     assert (998, 3, True) == (stats.delivered, stats.dropped, stats.balanced)
     assert calls[0] == 1_000
     assert len(calls) <= 60
+
+
+def test_quota_of_dead_letters(tmp_path) -> None:
+    """`dead_letters` bounds their file; ordinary records beyond it are dropped as refused."""
+    hydra.configure(
+        destinations=[
+            {"name": "app", "type": "sink", "sink": Picky(), "dead_letters": "64 KiB", "batch": 1}
+        ],
+        state_dir=str(tmp_path / "state"),
+    )
+    log = hydra.get_logger("shop")
+    for n in range(10):
+        log.info("n", n=n, bad=True, pad="x" * 10_000)
+    stats = hydra.flush(PATIENCE)
+    kept = [record["n"] for record in aside(tmp_path)]
+
+    assert [0, 1, 2, 3, 4, 5] == kept
+    assert {("info", "dead_letter"): 6, ("info", "refused"): 4} == dict(stats.drops)
+    assert (True, 0) == (stats.balanced, stats.pending)
