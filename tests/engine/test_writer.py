@@ -65,6 +65,37 @@ def test_position_vouches_for_nothing_that_is_open(world):
     assert [1, 0] == second.got(1)
 
 
+def test_position_vouches_for_nothing_that_is_in_doubt(world, monkeypatch):
+    """
+    A record that a file has, although its write was given up, is found there by the next start,
+    also when another tier has taken a later one by then.
+    """
+    options = {"path": "/logs/app.log", "type": "file", "journal": True}
+    first = world(sinks=[FaultyTier(), FaultyTier([Partial([1]), DOWN])], **options)
+    first.system.fail("open", errno.ENOSPC, times=ALWAYS, path="/held/*")
+    first.log(1, level=40)
+    first.service.pump()
+    file = first.service.chain.tiers[0]
+    real = file.write
+
+    def given_up(batch):
+        real(batch)
+        return Unknown("given up")
+
+    monkeypatch.setattr(file, "write", given_up)
+    first.log(2, level=40)
+    first.service.pump()
+    live = first.run.keeper.journal.statistics().live
+    first.kill()
+    first.system.heal()
+    second = world(system=first.system.process(200), **options)
+    second.run.recovery.take_over()
+    second.pump(2)
+
+    assert 1 == live
+    assert [0, 1, 2] == numbers(records(first.system.read("/logs/app.log").splitlines()))
+
+
 def test_journal_that_cannot_be_read(world):
     """What only the journal has, and does not give back, is dropped, counted and told."""
     w = world(copies=1, hold=False, journal=True, settings={"queue": {"records": 4, "reserve": 1}})
@@ -197,6 +228,22 @@ def test_held_line_that_the_sink_may_have_is_marked(world):
     marks = [(numbers(records(batch.lines)), batch.duplicate) for batch in w.sinks[0].batches]
 
     assert [([0], False), ([0], True), ([1], False), ([1], False)] == marks
+
+
+def test_doubt_ends_with_the_lines_it_was_about(world):
+    """Once what came back in doubt has been taken, lines that are held later are not marked."""
+    w = world(sinks=[FaultyTier([Unknown("lost"), DELIVERED, DOWN])])
+    w.system.fail("open", errno.ENOSPC, times=ALWAYS, path="/held/*")
+    w.log(1)
+    w.service.pump()
+    w.system.heal()
+    w.pump()
+    w.log(1)
+    w.pump(2)
+    marks = [(numbers(records(batch.lines)), batch.duplicate) for batch in w.sinks[0].batches]
+
+    assert [[0], [0], [1], [1]] == [n for n, _ in marks]
+    assert [False, False] == [marked for _, marked in marks[2:]]
 
 
 def test_line_held_by_a_late_answer_is_marked(world):
