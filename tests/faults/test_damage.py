@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from fallbacks.journal import frames
-from hydra.config import load
-from hydra.engine._build import build
+from tests.faults._start import be_started
 from tests.faults.programs import World, parsed
 
 pytestmark = pytest.mark.faults
@@ -109,23 +108,6 @@ def _empty(data, dice):
 DAMAGES = (_cut, _flip, _zero, _append, _insert, _remove, _repeat, _empty)
 
 
-def _start(world):
-    """Be the next start, without threads, to its clean end."""
-    keywords = {
-        "app": "shop",
-        "state_dir": str(world.state),
-        "destinations": [{"name": "app", "type": "file", "path": str(world.path)}],
-    }
-    run = build(load(None, preset=None, file=None, keywords=keywords), threaded=False)
-    run.recovery.take_over()
-    for service in run.services.values():
-        service.chain.ticket.acquire()
-        service._drain(service.chain.sync_tiers, patient=True)
-        service.chain.ticket.release()
-    run.begin_close()
-    run.finish_close(0.0)
-
-
 @pytest.fixture
 def quick(tmp_path):
     """Give a directory where forcing to the disk takes no time."""
@@ -156,7 +138,7 @@ def test_files_damaged_in_every_way(estate, quick, long):
             (world.state / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             (world.state / path).write_bytes(data)
             (world.state / path).chmod(0o600)
-        _start(world)
+        be_started(world)
         log = world.path.read_bytes() if world.path.exists() else b""
         lines = log.splitlines()
         messages = [each["message"] for each in parsed(lines)]

@@ -15,9 +15,8 @@ from fallbacks.journal import frames
 from fallbacks.position import Position
 from fallbacks.system import SYSTEM, PosixSystem
 from fallbacks.tiers._scan import scan_file
-from hydra.config import load
 from hydra.core.ids import identify
-from hydra.engine._build import build
+from tests.faults._start import be_started
 from tests.faults.programs import World
 
 pytestmark = pytest.mark.faults
@@ -62,27 +61,13 @@ for _name in CHANGES:
     setattr(Mortal, _name, _mortal(_name))
 
 
-def _settings(world, **more):
-    destination = {"name": "app", "type": "file", "path": str(world.path)} | more
-    keywords = {"app": "shop", "state_dir": str(world.state), "destinations": [destination]}
-    return load(None, preset=None, file=None, keywords=keywords)
-
-
 def _start_until_killed(world, n, *, after):
     """Be a start that is killed at its *n*-th change; return whether it got that far."""
     # The work is done without threads, so that a fork of this process is harmless.
     pid = os.fork()
     if not pid:
         try:
-            system = Mortal(n, after=after)
-            run = build(_settings(world), system=system, threaded=False)
-            run.recovery.take_over()
-            for service in run.services.values():
-                service.chain.ticket.acquire()
-                service._drain(service.chain.sync_tiers, patient=True)
-                service.chain.ticket.release()
-            run.begin_close()
-            run.finish_close(0.0)
+            be_started(world, Mortal(n, after=after))
         except BaseException:
             os._exit(3)
         os._exit(0)
@@ -220,14 +205,7 @@ def test_replay_looks_behind_the_start_of_the_dead_run_only(tmp_path):
                 seen.append(offset)
             return super().pread(fd, n, offset)
 
-    run = build(_settings(world), system=Watched(), threaded=False)
-    run.recovery.take_over()
-    service = run.services["app"]
-    service.chain.ticket.acquire()
-    service._drain(service.chain.sync_tiers, patient=True)
-    service.chain.ticket.release()
-    run.begin_close()
-    run.finish_close(0.0)
+    be_started(world, Watched())
 
     # One byte before it, to see whether the last line is whole.
     assert size - 1 <= min(seen)
