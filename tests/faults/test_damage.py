@@ -141,7 +141,8 @@ def test_files_damaged_in_every_way(estate, quick, long):
         be_started(world)
         log = world.path.read_bytes() if world.path.exists() else b""
         lines = log.splitlines()
-        messages = [each["message"] for each in parsed(lines)]
+        # Held lines have no checksum: what was damaged may be the name of a field.
+        messages = [each["message"] for each in parsed(lines) if "message" in each]
         kept = b"".join(p.read_bytes() for p in world.state.rglob("*") if p.is_file())
         before = b"\n".join(damaged.values())
 
