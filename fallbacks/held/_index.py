@@ -3,22 +3,16 @@ The index: which ids are held, and by which segment. No I/O but through a segmen
 
 Rule 1: an id is held once. Of two lines with the same id, the one that came
 first counts, and the other one is passed over wherever it stands.
-Rule 2: where in its segment a line stands is not remembered but read. Ids that
-end in `-<n>` are kept as intervals for each beginning, all others singly;
-`pieces` counts both, and is what the memory grows with.
+Rule 2: where in its segment a line stands is not remembered but read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from ._format import OWN, Line, decode_ack
+from ._ids import Ids
 from ._segment import Segment
-from ._spans import Spans
-
-# More digits than any counter has; and text to number takes long for very long text.
-_DIGITS: Final = 18
 
 
 class Index:
@@ -30,34 +24,27 @@ class Index:
         weigh: Returns what a line counts.
     """
 
-    __slots__ = ("_singles", "_streams", "_weigh", "identify", "pieces", "torn")
+    __slots__ = ("_ids", "_weigh", "identify", "torn")
 
     def __init__(
         self, identify: Callable[[bytes], bytes | None], weigh: Callable[[bytes], int]
     ) -> None:
         self.identify = identify
         self.torn = 0
-        self.pieces = 0
         self._weigh = weigh
-        self._streams: dict[bytes, Spans] = {}
-        self._singles: dict[bytes, Segment] = {}
+        self._ids: Ids[Segment] = Ids()
 
     def __contains__(self, key: bytes) -> bool:
-        return self._find(key) is not None
+        return key in self._ids
+
+    @property
+    def pieces(self) -> int:
+        """What the memory grows with: intervals of ids."""
+        return self._ids.pieces
 
     def add(self, segment: Segment, key: bytes, line: bytes) -> None:
         """Take in a line of *segment* whose id nobody holds."""
-        stream, number = _split(key)
-        if number is None:
-            self._singles[key] = segment
-            self.pieces += 1
-        else:
-            spans = self._streams.get(stream)
-            if spans is None:
-                spans = self._streams[stream] = Spans()
-            before = len(spans)
-            spans.add(number, segment)
-            self.pieces += len(spans) - before
+        self._ids.add(key, segment)
         segment.left += 1
         segment.weight += self._weigh(line)
 
@@ -66,39 +53,25 @@ class Index:
         if line.data.startswith(OWN):
             return None
         key = self.identify(line.data)
-        return key if key is not None and self._find(key) is segment else None
+        return key if key is not None and self._ids.find(key) is segment else None
 
     def settle(self, segment: Segment, line: bytes) -> None:
         """Forget an acknowledged line. Idempotent."""
         key = self.identify(line)
-        if key is None or self._find(key) is not segment:
+        if key is None or self._ids.find(key) is not segment:
             return
-        stream, number = _split(key)
-        if number is None:
-            del self._singles[key]
-            self.pieces -= 1
-        else:
-            spans = self._streams[stream]
-            before = len(spans)
-            spans.remove(number)
-            self.pieces += len(spans) - before
-            if not spans:
-                del self._streams[stream]
+        self._ids.remove(key)
         segment.left -= 1
         segment.weight -= self._weigh(line)
 
     def forget(self, segment: Segment) -> None:
         """Forget all lines of *segment*."""
-        self._singles = {key: at for key, at in self._singles.items() if at is not segment}
-        for spans in self._streams.values():
-            spans.forget(segment)
-        self._streams = {stream: spans for stream, spans in self._streams.items() if spans}
-        self.pieces = len(self._singles) + sum(map(len, self._streams.values()))
+        self._ids.forget(segment)
         segment.left = segment.weight = 0
 
     def clear(self) -> None:
         """Forget all lines of all segments."""
-        self._streams, self._singles, self.pieces = {}, {}, 0
+        self._ids.clear()
 
     def load(self, segment: Segment) -> None:
         """
@@ -130,19 +103,3 @@ class Index:
             elif key not in self:
                 self.add(segment, key, line.data)
                 segment.first = segment.first or line.data
-
-    def _find(self, key: bytes) -> Segment | None:
-        stream, number = _split(key)
-        if number is None:
-            return self._singles.get(key)
-        spans = self._streams.get(stream)
-        return None if spans is None else spans.find(number)
-
-
-def _split(key: bytes) -> tuple[bytes, int | None]:
-    """Return what *key* begins with and the number behind its last dash, if it ends in one."""
-    stream, dash, digits = key.rpartition(b"-")
-    # As it would be written: of 7 and 07 only one is the number 7.
-    if not dash or not digits.isdigit() or len(digits) > _DIGITS or digits[:1] == b"0":
-        return key, None
-    return stream, int(digits)

@@ -9,53 +9,52 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from ._segment import Segment
+T = TypeVar("T")
 
 _first = attrgetter("first")
 
 
-class _Span(Struct, eq=False):
-    """The numbers *first* to *last*, all of them in one segment."""
+class _Span(Struct, Generic[T], eq=False):
+    """The numbers *first* to *last*, all of them with one value."""
 
     first: int
     last: int
-    segment: Segment
+    value: T
 
 
-class Spans:
-    """Know in which segment each number of one stream is held. `len` counts intervals."""
+class Spans(Generic[T]):
+    """Know the value of each number of one stream. `len` counts intervals."""
 
     __slots__ = ("_spans",)
 
     def __init__(self) -> None:
-        self._spans: list[_Span] = []
+        self._spans: list[_Span[T]] = []
 
     def __len__(self) -> int:
         return len(self._spans)
 
-    def find(self, number: int) -> Segment | None:
-        """Return the segment that holds *number*; None when none does."""
+    def find(self, number: int) -> T | None:
+        """Return the value of *number*; None when it is not here."""
         at = self._place(number)
-        return None if at is None else self._spans[at].segment
+        return None if at is None else self._spans[at].value
 
-    def add(self, number: int, segment: Segment) -> None:
-        """Note that *segment* holds *number*, which nobody has held so far."""
+    def add(self, number: int, value: T) -> None:
+        """Take in *number*, which is not here."""
         spans = self._spans
         at = bisect_right(spans, number, key=_first)
-        if at and spans[at - 1].last == number - 1 and spans[at - 1].segment is segment:
+        if at and spans[at - 1].last == number - 1 and spans[at - 1].value is value:
             spans[at - 1].last = number
-        elif at < len(spans) and spans[at].first == number + 1 and spans[at].segment is segment:
+        elif at < len(spans) and spans[at].first == number + 1 and spans[at].value is value:
             spans[at].first = number
         else:
-            spans.insert(at, _Span(number, number, segment))
+            spans.insert(at, _Span(number, number, value))
 
     def remove(self, number: int) -> None:
-        """Forget *number*, if it is held."""
+        """Forget *number*, if it is here."""
         at = self._place(number)
         if at is None:
             return
@@ -68,14 +67,14 @@ class Spans:
             span.last = number - 1
         else:
             halves = [
-                _Span(span.first, number - 1, span.segment),
-                _Span(number + 1, span.last, span.segment),
+                _Span(span.first, number - 1, span.value),
+                _Span(number + 1, span.last, span.value),
             ]
             self._spans[at : at + 1] = halves
 
-    def forget(self, segment: Segment) -> None:
-        """Forget all numbers that *segment* holds."""
-        self._spans = [span for span in self._spans if span.segment is not segment]
+    def forget(self, value: T) -> None:
+        """Forget all numbers that have *value*."""
+        self._spans = [span for span in self._spans if span.value is not value]
 
     def _place(self, number: int) -> int | None:
         spans = self._spans

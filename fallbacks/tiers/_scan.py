@@ -10,9 +10,9 @@ cannot be told for certain it is not looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import takewhile
 from typing import Final, TypeAlias
 
@@ -52,11 +52,35 @@ def scan_file(
         OSError: If a file is there and cannot be read.
     """
     found: set[bytes] = set()
-    for place, offset in _places(system, path, since):
-        if len(found) == len(ids):
-            break
-        _scan_one(system, place, offset, ids, identify, found)
+    if not ids:
+        return found
+    with closing(lines_from(system, path, since, _shared_start(ids))) as lines:
+        for line in lines:
+            name = identify(line)
+            if name is not None and name in ids:
+                found.add(name)
+                if len(found) == len(ids):
+                    break
     return found
+
+
+def lines_from(
+    system: System, path: str, since: Position | None, mark: bytes = b""
+) -> Generator[bytes, None, None]:
+    """
+    Yield the complete lines of the file at *path* from *since* on, as `scan_file` finds them.
+
+    Args:
+        system: Where the file is.
+        path: The file; a missing one has no lines.
+        since: Where to begin, or None to read the whole file.
+        mark: Lines without it are not wanted; most of them are left out.
+
+    Raises:
+        OSError: If a file is there and cannot be read.
+    """
+    for place, offset in _places(system, path, since):
+        yield from _lines_of(system, place, offset, mark)
 
 
 def _places(system: System, path: str, since: Position | None) -> Iterator[tuple[str, int]]:
@@ -100,25 +124,13 @@ def _is_at(facts: FileFacts, since: Position) -> bool:
     return (facts.st_dev, facts.st_ino) == (since.dev, since.ino)
 
 
-def _scan_one(
-    system: System,
-    path: str,
-    offset: int,
-    ids: AbstractSet[bytes],
-    identify: Identify,
-    found: set[bytes],
-) -> None:
+def _lines_of(system: System, path: str, offset: int, mark: bytes) -> Generator[bytes, None, None]:
     try:
         fd = system.open(path, os.O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        for line in _lines(system, fd, offset, _shared_start(ids)):
-            name = identify(line)
-            if name is not None and name in ids:
-                found.add(name)
-                if len(found) == len(ids):
-                    return
+        yield from _lines(system, fd, offset, mark)
     finally:
         # What has been read is known, whatever becomes of the descriptor.
         with suppress(OSError):

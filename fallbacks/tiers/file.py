@@ -11,6 +11,7 @@ Rule 3: nothing is ever rotated or truncated here.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from ..batch import Batch
@@ -20,7 +21,7 @@ from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
 from ._lines import Render, render_lines
-from ._scan import Identify, scan_file
+from ._scan import Identify, lines_from, scan_file
 from ._target import Target
 
 
@@ -104,6 +105,15 @@ class FileTier:
             return None
         return Position(facts.st_dev, facts.st_ino, facts.st_size)
 
+    def end(self) -> Position | None:
+        """Return where the file at the path ends now, open or not; None when it is not there."""
+        target = self._target
+        try:
+            facts = target.system.stat(target.path)
+        except OSError:
+            return None
+        return Position(facts.st_dev, facts.st_ino, facts.st_size)
+
     def scan(
         self, ids: AbstractSet[bytes], since: Position | None, identify: Identify
     ) -> set[bytes]:
@@ -121,6 +131,19 @@ class FileTier:
             OSError: If the file is there and cannot be read.
         """
         return scan_file(self._target.system, self.path, ids, since, identify)
+
+    def lines_from(self, since: Position | None, mark: bytes = b"") -> Iterator[bytes]:
+        """
+        Yield the complete lines of the file from *since* on, which is found as by `scan`.
+
+        Args:
+            since: Where to begin. None reads the whole file.
+            mark: Lines without these bytes are not wanted; most of them are left out.
+
+        Raises:
+            OSError: If the file is there and cannot be read.
+        """
+        return lines_from(self._target.system, self.path, since, mark)
 
     def close(self) -> None:
         """Close the descriptor. Idempotent; the next `write` opens the file again."""

@@ -24,7 +24,7 @@ from fallbacks.tier import Kind
 
 from ..core.ids import identify
 from ._jobs import Job, JobKind, weight
-from ._lookup import already_there, file_among
+from ._lookup import Lookup, file_among
 from ._pace import REPLAY_BYTES, REPLAY_PAUSE, Pace, rest
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Repair:
 
     __slots__ = (
         "_done",
+        "_lookup",
         "doubtful",
         "missed",
         "pace",
@@ -73,6 +74,7 @@ class Repair:
         self.missed = 0
         """Records that the copy will never get."""
         self._done: set[bytes] = set()
+        self._lookup: Lookup | None = None
 
     @property
     def waiting(self) -> int:
@@ -95,7 +97,8 @@ class Repair:
             suspect = chunk is not None and (chunk.suspect or self.doubtful)
             file = file_among(chain, self.tiers) if suspect else None
             if chunk is not None and file is not None:
-                known = known | already_there(chunk, file, chunk.scan)
+                self._lookup = self._lookup or Lookup(file)
+                known = known | self._lookup.there(chunk, chunk.scan)
         except OSError:
             chunk = None
         if chunk is None:
@@ -127,7 +130,8 @@ class Repair:
             return False
         self.store.acknowledge(job.chunk)
         self._done.clear()
-        self.doubtful = self.doubtful and self.store.waiting
+        if not self.store.waiting:
+            self.doubtful, self._lookup = False, None
         return True
 
 

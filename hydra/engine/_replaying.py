@@ -10,7 +10,6 @@ where it has one; elsewhere it is sent again, with the same id.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.batch import Batch
@@ -18,7 +17,7 @@ from fallbacks.outcomes import Outcome
 
 from ..core.ids import identify, weigh
 from ._jobs import Job, JobKind, weight
-from ._lookup import already_there, file_among
+from ._lookup import Lookup, file_among
 from ._pace import REPLAY_BYTES, REPLAY_PAUSE, Pace, rest
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ STUCK_PAUSE: Final = 10.0
 # has been down for a day is not run down, and live records do not wait longer than that.
 FIRST_LINES: Final = 250
 REPLAY_SHARE: Final = 0.1
-# How many lines, and bytes, are looked up in a destination's file at a time.
-SCAN_LINES: Final = 100_000
-SCAN_BYTES: Final = 8 << 20
 
 
 class Replay:
@@ -66,6 +62,8 @@ class Replay:
         self._replayed: set[bytes] = set()
         """Ids of the chunk under way that need not be offered again."""
         self._doubtful = False
+        self._lookups: dict[int, Lookup] = {}
+        """By copy, what has been found in its file."""
         self._copies: dict[bytes, int] = {}
         books.chain.on_late = self._note_late
 
@@ -106,7 +104,6 @@ class Replay:
         store, chain = self._store, self._chain
         if store is None or not self.ready:
             return None
-        file = file_among(chain, chain.homes)
         there: list[set[bytes]] = []
         try:
             if not (self._replayed or self._books.parted):
@@ -114,11 +111,7 @@ class Replay:
                 self._limit = self._chunk_lines
             chunk = store.lines(self._limit, REPLAY_BYTES)
             suspect = chunk is not None and (chunk.suspect or self._doubtful)
-            if suspect and file is not None and self._pace.rate == math.inf:
-                # What is there already is found by reading the file, so read it for as
-                # many lines at a time as possible.
-                chunk = store.lines(SCAN_LINES, SCAN_BYTES)
-            if suspect and chunk is not None and file is not None:
+            if suspect and chunk is not None:
                 there = self._already_there(chunk)
         except OSError:
             chunk, suspect = None, False
@@ -153,10 +146,12 @@ class Replay:
         copies = chain.copies if chain.plan.rule.shares else chain.copies[:1]
         found: list[set[bytes]] = []
         for copy, tiers in enumerate(copies):
-            file = file_among(chain, tiers)
+            if copy not in self._lookups and (file := file_among(chain, tiers)) is not None:
+                self._lookups[copy] = Lookup(file)
+            lookup = self._lookups.get(copy)
             # What the chunk knows about positions is about the destination's own file.
             scan = None if copy else chunk.scan
-            found.append(set() if file is None else already_there(chunk, file, scan))
+            found.append(set() if lookup is None else lookup.there(chunk, scan))
         return found
 
     def finish(self, job: Job) -> bool:
@@ -174,6 +169,8 @@ class Replay:
         if not delivery.left and not stuck:
             self._acknowledge(job.chunk, weight(job.chunk.lines) - books.parted)
             self._doubtful = self._doubtful and self._store.held > 0
+            if not self._store.waiting:
+                self._lookups.clear()
             return True
         taken = [batch[index] for settled in delivery.settled for index in settled.indices]
         self._replayed.update(

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fallbacks.position import Position
 from fallbacks.tiers import AsyncFileTier, FileTier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fallbacks.system import System
+    from fallbacks.position import Position
     from fallbacks.tier import Tier
 
 
@@ -25,25 +24,16 @@ class Reach:
 
     Args:
         tiers: The tiers of the copy; where none is a file there is never a position.
-        system: Where the file is.
     """
 
     __slots__ = ("_files", "sure")
 
-    def __init__(self, tiers: Sequence[Tier], system: System) -> None:
+    def __init__(self, tiers: Sequence[Tier]) -> None:
         self._files = [tier for tier in tiers if isinstance(tier, FileTier | AsyncFileTier)]
-        self.sure = self._before(system)
-        """No line that is in doubt stands before it; None: one may stand anywhere."""
-
-    def _before(self, system: System) -> Position | None:
         # Nothing is open yet, and the first write may be the one that hangs.
-        for tier in self._files:
-            try:
-                facts = system.stat(tier.path)
-            except OSError:
-                continue
-            return Position(facts.st_dev, facts.st_ino, facts.st_size)
-        return None
+        twins = (tier for tier in self._files if isinstance(tier, FileTier))
+        self.sure = next((found for tier in twins if (found := tier.end())), None)
+        """No line that is in doubt stands before it; None: one may stand anywhere."""
 
     @property
     def end(self) -> Position | None:

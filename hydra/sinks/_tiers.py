@@ -98,7 +98,7 @@ def chain_of(
     # A file that is one copy of several may have a line when it comes to be held, so what
     # it reaches to by then says nothing.
     alone = settings.copies == 1
-    reaches = [Reach(tiers, system)]
+    reaches = [Reach(tiers)]
     hint = reaches[0].hint if alone else _nowhere
     own = [ours] * primaries
     copies = [tuple(range(primaries))]
@@ -126,7 +126,7 @@ def chain_of(
         own += [fallback.type != "sink"] * (len(tiers) - first)
         if fallback.copies:
             copies.append(tuple(range(first, len(tiers))))
-            reaches.append(Reach(tiers[first:], system))
+            reaches.append(Reach(tiers[first:]))
             labels.append(_label(fallback, labels))
     repairs = {}
     for copy, label in enumerate(labels) if len(copies) > 1 else ():

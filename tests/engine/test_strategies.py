@@ -604,7 +604,7 @@ def test_file_that_cannot_be_looked_up(world, monkeypatch, error, times):
         w.log(2)
         w.service.help()
     with monkeypatch.context() as patch:
-        patch.setattr(FileTier, "scan", unreadable(error))
+        patch.setattr(FileTier, "lines_from", unreadable(error))
         w.pump(3)
         meanwhile = sorted(numbers(w.file()))
     w.pump(3)
@@ -628,7 +628,7 @@ def test_copy_that_cannot_be_looked_up(world, monkeypatch, error, times):
     )
     second.service.adopt()
     with monkeypatch.context() as patch:
-        patch.setattr(FileTier, "scan", unreadable(error))
+        patch.setattr(FileTier, "lines_from", unreadable(error))
         second.pump(3)
     second.pump(3)
 
@@ -651,7 +651,7 @@ def test_repaired_copy_that_cannot_be_looked_up(world, monkeypatch):
         w.log(1)
         w.pump()
         patch.setattr(FileTier, "write", unsure)
-        patch.setattr(FileTier, "scan", unreadable(errno.EIO))
+        patch.setattr(FileTier, "lines_from", unreadable(errno.EIO))
         w.pump(3)
         w.check(delivered=1, repairing=1)
     w.pump(3)

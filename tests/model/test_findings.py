@@ -440,3 +440,61 @@ def test_barrier_waits_for_what_was_fetched_from_the_journal(
     assert (2, [], [True]) == (overflow, early, passed)
 
     _close(run)
+
+
+class _Reading(System):
+    """The disk of one process, and how many bytes it has read of one path."""
+
+    def __init__(self, process: FaultyProcess, path: str) -> None:
+        self._process = process
+        self._path = path
+        self.bytes_read = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name in {"pread", "bytes_read", "_path", "_process"}:
+            return object.__getattribute__(self, name)
+        return getattr(self._process, name)
+
+    def pread(self, fd: int, n: int, offset: int) -> bytes:
+        """Read, and count."""
+        data = self._process.pread(fd, n, offset)
+        if self._process._files[fd].path == self._path:
+            self.bytes_read += len(data)
+        return data
+
+
+@pytest.mark.parametrize("there", [0.0, 0.5, 1.0])
+def test_file_is_read_once_for_all_lines_in_doubt(
+    fs: FaultyFilesystem, clock: FakeClock, there: float
+) -> None:
+    """
+    Of a backlog in doubt, many chunks long, no part of the file is looked through twice.
+    """
+    count = 3_000
+    one = [_file("one", FallbackSettings(type="file"))]
+    fs.fail("open", errno.EIO, times=None, path=f"{ROOT}/one.log")
+    run = _run(fs.process(1), clock, one)
+    for seq in range(count):
+        _log(run, 20, seq)
+        if seq % 100 == 99:
+            run.services["one"].pump()
+    _close(run)
+    fs.heal()
+    held = [f"{ROOT}/state/model/held/{n}" for n in fs.listdir(f"{ROOT}/state/model/held")]
+    lines = [
+        line + b"\n" for path in held for line in fs.read(path).splitlines() if b'"seq":' in line
+    ]
+    before = b"".join(lines[: int(len(lines) * there)])
+    fs.put(f"{ROOT}/one.log", before)
+    system = _Reading(fs.process(2), f"{ROOT}/one.log")
+    heir = _run(system, clock, one)
+    heir.services["one"].adopt()
+    _drain(heir, clock)
+    content = fs.read(f"{ROOT}/one.log")
+
+    assert count == len(lines) == heir.services["one"].writer.replayed
+    assert [1] * count == [content.count(b'"seq":%d,' % seq) for seq in range(count)]
+    # It may be asked twice how a file ends that was opened anew.
+    assert system.bytes_read <= len(content) + 10
+
+    _close(heir)
