@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.sinks._kit import ROOT, numbers, records, run_program
+from tests.sinks._kit import ROOT, numbers, records, run_program, start_program
 
 pytestmark = pytest.mark.faults
 
@@ -206,17 +206,7 @@ def test_full_pipe_holds_a_caller_no_longer_than_it_agreed_to(where, bound):
     An ERROR into a full pipe does not wait on a loop, and off it for the block timeout at most;
     its receipt says that it is queued only. Once the pipe is read, everything arrives.
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(FULL), where],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "HYDRA_STATE_DIR": os.environ["HYDRA_STATE_DIR"],
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as running:
+    with start_program(FULL, where) as running:
         slowest, states = running.stderr.readline().split()
         assert b"stalled\n" == running.stderr.readline()
         out, err = running.communicate(b"", timeout=20)

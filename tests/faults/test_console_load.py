@@ -5,17 +5,13 @@ Standard output as a pipe that nobody reads for five seconds, under load.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-import textwrap
 from collections import defaultdict
 
 import pytest
 
 from hydra.queue import Fifo, Parked
-from tests.sinks._kit import ROOT
+from tests.sinks._kit import start_program
 
 pytestmark = pytest.mark.faults
 
@@ -123,17 +119,7 @@ def test_pipe_that_nobody_reads_for_five_seconds(engine):
     Logging does not hold up the loop, and what is missing once the pipe is read was counted and
     is declared in the log. How many milliseconds it adds, `make bench` measures.
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), engine, "5"],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "HYDRA_STATE_DIR": os.environ["HYDRA_STATE_DIR"],
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as running:
+    with start_program(PROGRAM, engine, "5") as running:
         off, on, sent = json.loads(running.stderr.readline())
         out, err = running.communicate(b"", timeout=40)
     balanced, accepted, delivered, dropped, pending = json.loads(err)
