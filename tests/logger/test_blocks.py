@@ -9,21 +9,9 @@ import asyncio
 import pytest
 
 import hydra
-from tests.contract.kit import Sink, configure, quiet
+from tests.contract.kit import quiet
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(name="sink")
-def _sink() -> Sink:
-    sink = Sink()
-    configure(sink)
-    return sink
-
-
-@pytest.fixture(name="log")
-def _log(sink) -> hydra.Logger:
-    return hydra.get_logger("shop")
 
 
 def test_catch_a_function(sink, log):

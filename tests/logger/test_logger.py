@@ -23,18 +23,6 @@ METHODS = {
 }  # fmt: skip
 
 
-@pytest.fixture(name="sink")
-def _sink() -> Sink:
-    sink = Sink()
-    configure(sink)
-    return sink
-
-
-@pytest.fixture(name="log")
-def _log(sink) -> hydra.Logger:
-    return hydra.get_logger("shop")
-
-
 def only(sink: Sink) -> dict:
     """Return the one record that was logged."""
     quiet()
