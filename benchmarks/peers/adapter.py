@@ -117,23 +117,16 @@ class Adapter(Protocol):
         """
 
 
-class Peer:
+class Peer(Adapter):
     """
     What most adapters have in common.
 
     Args of the class: `package`, the distribution, where it is not called as the adapter.
     """
 
-    name: ClassVar[str]
     package: ClassVar[str] = ""
     plain: ClassVar[bool] = True
     modules: ClassVar[tuple[str, ...]] = ()
-    page: ClassVar[str]
-    promises: ClassVar[Promises]
-    debug: Callable[..., Any]
-    info: Callable[..., Any]
-    error: Callable[..., Any]
-    critical: Callable[..., Any]
 
     def version(self) -> str:
         # Here, since it takes longer to import than some of the libraries.
