@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import pytest
 
+from fallbacks.batch import Batch
+from fallbacks.testing.faulty_filesystem import FaultyFilesystem
+from fallbacks.tiers import FileTier
+
 from .logfiles import (
     RUN,
     clean,
@@ -59,6 +63,55 @@ class TestDamage:
             status,
             report["torn"],
             report["missing"],
+            report["verdict"],
+        )
+
+    @pytest.mark.parametrize("places", [(0,), (2, 2), (3, 5), (6,)])
+    def test_empty_lines(self, tmp_path, audit, places):
+        """
+        Empty lines say nothing, wherever they are.
+        """
+        lines = clean(4, 1)
+        for place in reversed(places):
+            lines.insert(place, b"\n")
+
+        status, report = audit(write(tmp_path / "app.log", lines))
+
+        assert (0, 5, 0, "complete") == (
+            status,
+            report["records"],
+            report["torn"],
+            report["verdict"],
+        )
+
+    def test_two_writers_that_meet_behind_a_torn_line(self, tmp_path, audit):
+        """
+        Both begin a new line behind what a third left torn; the empty line between is harmless.
+        """
+        lines = clean(3, 1)
+
+        class Meeting(FaultyFilesystem):
+            met = False
+
+            def write(self, fd, data):
+                if not self.met:
+                    self.met = True
+                    other.write(Batch(lines[:2]))
+                return super().write(fd, data)
+
+        system = Meeting()
+        system.put("/app.log", lines[0][:40])
+        one, other = (FileTier("/app.log", system=system) for _ in range(2))
+        one.write(Batch(lines[2:]))
+        found = system.read("/app.log")
+
+        status, report = audit(write(tmp_path / "app.log", [found]))
+
+        assert b"\n\n" in found
+        assert (0, 4, 1, "complete") == (
+            status,
+            report["records"],
+            report["torn"],
             report["verdict"],
         )
 
