@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import math
 from _thread import allocate_lock, start_new_thread
+from collections import deque
 from typing import TYPE_CHECKING
+
+from ._waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +52,7 @@ class Once:
             whether another one is needed.
     """
 
-    __slots__ = ("_main", "_more", "_token")
+    __slots__ = ("_ended", "_main", "_more", "_token")
 
     def __init__(
         self, main: Callable[[], object], *, more: Callable[[], bool] = lambda: False
@@ -57,11 +60,16 @@ class Once:
         self._main = main
         self._more = more
         self._token = [True]
+        self._ended: deque[Callable[[], object]] = deque()
 
     @property
     def running(self) -> bool:
         """Whether there is such a thread."""
         return not self._token
+
+    def wait_ended(self, seconds: float) -> bool:
+        """Wait up to *seconds* until none is there or needed; one that hangs is left behind."""
+        return not self.running or wait(self._notify_ended, seconds)
 
     def start(self) -> bool:
         """
@@ -95,5 +103,22 @@ class Once:
             pass
         finally:
             self._token.append(True)
+        self._pass_on()
+
+    def _notify_ended(self, wake: Callable[[], object]) -> None:
+        self._ended.append(wake)
+        if not self.running:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Start the next thread, or tell who waits that there is none."""
         if self._more():
             self.start()
+            return
+        while self._ended:
+            try:
+                wake = self._ended.popleft()
+            except IndexError:
+                """Who began to wait meanwhile has told all."""
+                return
+            wake()

@@ -12,7 +12,7 @@ before a fork. A hook that raises is counted; a hook that logs is a caller like 
 from __future__ import annotations
 
 from _thread import get_ident
-from collections import Counter, deque
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +21,8 @@ from fallbacks.strategy import Strategy
 from ..metrics import DropEvent, FailoverEvent, HookStats, PressureEvent, RecoveryEvent
 from ._bell import Bell, Once
 from ._jobs import JobKind
-from ._waiting import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fallbacks.clock import Clock
 
     from ..config import HookSettings
@@ -68,7 +65,6 @@ class Herald:
         self._ident: int | None = None
         self._bell = Bell()
         self._thread = Once(self._main, more=self._more)
-        self._ended: deque[Callable[[], object]] = deque()
 
     # -- noticing
 
@@ -186,11 +182,7 @@ class Herald:
                 return
 
     def _more(self) -> bool:
-        if self._mail and not self._parked:
-            return True
-        while self._ended:
-            self._ended.popleft()()
-        return False
+        return bool(self._mail) and not self._parked
 
     # -- readers and the end
 
@@ -225,11 +217,4 @@ class Herald:
 
     def wait_ended(self, seconds: float) -> bool:
         """Wait up to *seconds* until the hooks have been told; one that hangs is left behind."""
-        if not self._thread.running or self._ident == get_ident():
-            return True
-        return wait(self._notify_ended, seconds)
-
-    def _notify_ended(self, wake: Callable[[], object]) -> None:
-        self._ended.append(wake)
-        if not self._thread.running:
-            self._more()
+        return self._ident == get_ident() or self._thread.wait_ended(seconds)

@@ -198,6 +198,10 @@ class Keeper:
         self._leaving = True
         self._bell.ring()
 
+    def wait_ended(self, seconds: float) -> bool:
+        """Wait up to *seconds* until the thread has ended; one that hangs is left behind."""
+        return self._thread.wait_ended(seconds)
+
     def close(self) -> None:
         """
         Close the journal for good: what is logged later is written directly.

@@ -177,6 +177,10 @@ class Publisher:
         if self._writing.acquire(True, _AT_FORK):
             self._writing.release()
 
+    def wait_ended(self, seconds: float) -> bool:
+        """Wait up to *seconds* until the thread has ended; one that hangs is left behind."""
+        return self._thread.wait_ended(seconds)
+
     def close(self) -> None:
         """Publish nothing more and remove the file. Idempotent."""
         self._closed = self._leaving = True

@@ -322,8 +322,6 @@ class Run:
     def park(self) -> None:
         """Before a fork: let idle threads end, so that the child inherits no half-done work."""
         services = [service for service in self.services.values() if service.park()]
-        self.keeper.leave()
-        self.watchdog.leave()
         if self.herald is not None:
             self.herald.park()
         if self.publisher is not None:
@@ -331,8 +329,12 @@ class Run:
         deadline = monotonic() + _PARK
         for service in services:
             service.wait_parked(max(0.0, deadline - monotonic()))
-        if self.herald is not None:
-            self.herald.wait_ended(max(0.0, deadline - monotonic()))
+        # Not before: a writer that is on its way out has both of them look after it.
+        self.keeper.leave()
+        self.watchdog.leave()
+        for thread in (self.keeper, self.watchdog, self.publisher, self.herald):
+            if thread is not None:
+                thread.wait_ended(max(0.0, deadline - monotonic()))
 
     def unpark(self) -> None:
         """After a fork, in the parent: go on with what came in meanwhile."""

@@ -73,6 +73,10 @@ class Watchdog:
         self._leaving = True
         self._bell.ring()
 
+    def wait_ended(self, seconds: float) -> bool:
+        """Wait up to *seconds* until the thread has ended."""
+        return self._thread.wait_ended(seconds)
+
     def close(self) -> None:
         """Let the thread end for good: a ring that comes late must not start another one."""
         self._closed = True

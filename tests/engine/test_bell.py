@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from hydra.engine import _bell
-from hydra.engine._bell import Once
+from hydra.engine._bell import Bell, Once
+from tests.sinks._kit import until
 
 pytestmark = pytest.mark.unit
+
+PATIENCE = 10.0
 
 
 class Threads:
@@ -92,3 +96,36 @@ def test_main_that_raises(threads: Threads) -> None:
         threads.run()
 
     assert (False, True, 1) == (once.running, once.start(), len(threads.waiting))
+
+
+def test_waiting_for_the_end(threads: Threads) -> None:
+    """
+    Who waits is told when the thread has ended and no other is needed; not before, nor never.
+    """
+    more = [True, False]
+    once = Once(lambda: None, more=lambda: more.pop(0) if more else False)
+
+    assert once.wait_ended(0)
+    once.start()
+    assert not once.wait_ended(0)
+    threads.run()
+    assert not once.wait_ended(0)
+    threads.run()
+    assert once.wait_ended(0)
+
+
+def test_waiting_beside_the_end() -> None:
+    """
+    A thread that ends wakes who waits for it.
+    """
+    gate = Bell()
+    once = Once(gate.wait)
+    once.start()
+    told: list[bool] = []
+    waiting = threading.Thread(target=lambda: told.append(once.wait_ended(PATIENCE)))
+    waiting.start()
+    until(lambda: once._ended, "somebody waits")
+    gate.ring()
+    waiting.join(PATIENCE)
+
+    assert [True] == told

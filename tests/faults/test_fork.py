@@ -4,10 +4,8 @@ A process forks, while it logs or not.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import textwrap
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -218,26 +216,24 @@ def test_process_that_starts_programs(tmp_path, how):
     assert [] == world.directories()
 
 
-def interpreters():
-    """The newer interpreters that are installed with what hydra needs; by name."""
-    found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
-    for version in ("312", "313"):
-        python = Path(f"/tmp/venv{version}/bin/python")
-        if python.exists():
-            found[f"3.{version[1:]}"] = str(python)
-    return found
-
-
-@pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_no_warning_when_idle(tmp_path, version):
+def test_no_warning_when_idle(tmp_path):
     """
-    Python warns of a fork beside other threads; idle writers are none.
+    Idle writers are no threads at a fork: Python 3.12 and later count them there, and warn.
     """
-    python = interpreters().get(version)
-    if python is None:
-        pytest.skip(f"no Python {version} with hydra's dependencies here")
     world = World(tmp_path)
-    command = world.command("""
+    # What is registered first is called last, behind hydra. The system takes a moment to
+    # clear away a thread that has ended.
+    count = """
+    import os, time
+    threads = []
+    def look():
+        give_up = time.monotonic() + 5
+        while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < give_up:
+            time.sleep(0.001)
+        threads.append(len(os.listdir("/proc/self/task")))
+    os.register_at_fork(before=look)
+    """
+    body = """
     log.error("parent"); log.critical("parent too"); hydra.flush()
     for fork in range(5):
         pid = os.fork()
@@ -246,13 +242,12 @@ def test_no_warning_when_idle(tmp_path, version):
             sys.exit(0)
         assert not os.waitpid(pid, 0)[1]
         log.error("parent again"); hydra.flush()
-    """)
-    done = subprocess.run(
-        [python, *command[1:]], env=world.environment, capture_output=True, text=True,
-        timeout=PATIENCE, check=False,
-    )  # fmt: skip
+    print(threads)
+    """
+    text = textwrap.dedent(count) + world.start + textwrap.dedent(body)
+    ended = world.run(text, start=False)
 
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (0, "", "[1, 1, 1, 1, 1]") == (ended.status, ended.stderr, ended.stdout.strip())
     assert 12 == len(world.messages())
     assert [] == world.directories()
 
