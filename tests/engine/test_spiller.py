@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from fallbacks import Retryable
 from hydra.queue import Barrier
 
 pytestmark = pytest.mark.integration
@@ -69,3 +70,21 @@ def test_flush_with_nothing_on_its_way(spilled):
     spilled.pump()
 
     assert [0] == seen
+
+
+def test_what_the_store_refuses_is_taken_back_in_order(spilled):
+    """Lines that do not get into the store follow those in the queue, as they were logged."""
+    spilled.writer.store.write = lambda _: Retryable("full")
+    spilled.pump()
+
+    assert list(range(7)) == spilled.got(0)
+
+
+def test_flush_behind_a_spill(spilled):
+    """A barrier that stands in the spill fires once all that was logged before it is safe."""
+    seen = []
+    spilled.writer.barrier(Barrier(lambda: seen.append(spilled.stats.held)))
+    spilled.pump(seconds=0.0)
+
+    assert [0, 1, 2, 3] == spilled.got(0)[:4]
+    assert [3] == seen

@@ -116,12 +116,14 @@ def test_caller_that_hangs_while_it_helps_is_left_behind(monkeypatch, capfd):
         target=lambda: receipts.append(log.error("grave", n=0)), name="caller"
     )
     caller.start()
-    assert hung.wait(5)
-    ENGINE.run.watchdog.watch(ENGINE.run.services["console"])
-    until(lambda: of("console").rescues == 1, "the caller is left behind")
-    until(lambda: of("console").delivered == 1, "the next tier has the record")
-    free.set()
-    caller.join(5)
+    try:
+        assert hung.wait(5)
+        ENGINE.run.watchdog.watch(ENGINE.run.services["console"])
+        until(lambda: of("console").rescues == 1, "the caller is left behind")
+        until(lambda: of("console").delivered == 1, "the next tier has the record")
+    finally:
+        free.set()
+        caller.join(5)
 
     assert ["caller"] == helpers
     fate = receipts[0].wait(5).fates["console"]
