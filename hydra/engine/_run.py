@@ -321,6 +321,7 @@ class Run:
 
     def park(self) -> None:
         """Before a fork: let idle threads end, so that the child inherits no half-done work."""
+        quiet = all(service.queue.idle for service in self.services.values())
         services = [service for service in self.services.values() if service.park()]
         if self.herald is not None:
             self.herald.park()
@@ -332,7 +333,9 @@ class Run:
         # Not before: a writer that is on its way out has both of them look after it.
         self.keeper.leave()
         self.watchdog.leave()
-        for thread in (self.keeper, self.watchdog, self.publisher, self.herald):
+        # Where a writer is busy they are started again and again, and there are threads anyway.
+        ending = (self.keeper, self.watchdog, self.publisher) if quiet else ()
+        for thread in (*ending, self.herald):
             if thread is not None:
                 thread.wait_ended(max(0.0, deadline - monotonic()))
 
