@@ -9,6 +9,7 @@ import json
 import pytest
 
 from tests.faults.programs import World
+from tests.sinks._kit import until
 
 pytestmark = pytest.mark.faults
 
@@ -202,6 +203,8 @@ def test_rest_of_a_backlog_comes_at_the_next_start(tmp_path):
         destinations=[{"name": "app", "type": "sink", "sink": got.extend}],
     )
     hydra.flush(20.0)
+    # A flush waits for what was logged here, and a close for no replay.
+    until(lambda: not hydra.stats().held)
     stats = hydra.close(20.0)
     ENGINE.reset()
     replayed = [json.loads(line)["message"] for line in got]
