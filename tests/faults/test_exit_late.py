@@ -204,7 +204,7 @@ def test_rest_of_a_backlog_comes_at_the_next_start(tmp_path):
     )
     hydra.flush(20.0)
     # A flush waits for what was logged here, and a close for no replay.
-    until(lambda: not hydra.stats().held)
+    until(lambda: (now := hydra.stats()).replayed and not now.held, "all is replayed")
     stats = hydra.close(20.0)
     ENGINE.reset()
     replayed = [json.loads(line)["message"] for line in got]
