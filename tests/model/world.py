@@ -63,7 +63,7 @@ WRITE_FAULTS: Final = (
     ("write", errno.ENOSPC),
     ("write", errno.EIO),
     ("open", errno.EMFILE),
-    ("open", errno.EACCES),
+    ("open", errno.EIO),
     ("fdatasync", errno.EIO),
     ("allocate", errno.ENOSPC),
     ("map", errno.ENODEV),
@@ -76,6 +76,8 @@ WRITE_FAULTS: Final = (
     ("makedirs", errno.EACCES),
 )
 READ_FAULTS: Final = (
+    # A file that may be written and not read is not looked up: a line may come twice.
+    ("open", errno.EACCES),
     ("pread", errno.EIO),
     ("map_read", errno.EIO),
     ("listdir", errno.EIO),
