@@ -100,6 +100,11 @@ class Delivery:
         self._again_at = 0.0
 
     @property
+    def given(self) -> Sequence[int]:
+        """The lines that the last `Try` was about."""
+        return self._given
+
+    @property
     def size(self) -> int:
         """How many lines the last `Try` was about."""
         return len(self._given)
@@ -160,11 +165,13 @@ class Delivery:
         tier = self.trying
         if tier is None:
             raise RuntimeError("feed() without a step to answer")
-        self.trying = None
         plan, health = self._plan, self._plan.tiers[tier]
         taken, rest = _divide(self._given, outcome)
         if taken:
             self._credit(tier, taken)
+        # Not before: whoever finds it set knows that the answer has not been taken in.
+        self.trying = None
+        if taken:
             self._bisection.took(len(taken))
         others = len(self._given) - len(taken)
         named = others == 1 or isinstance(outcome, Partial)

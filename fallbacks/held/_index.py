@@ -44,9 +44,9 @@ class Index:
 
     def add(self, segment: Segment, key: bytes, line: bytes) -> None:
         """Take in a line of *segment* whose id nobody holds."""
+        left, weight = segment.left + 1, segment.weight + self._weigh(line)
         self._ids.add(key, segment)
-        segment.left += 1
-        segment.weight += self._weigh(line)
+        segment.left, segment.weight = left, weight
 
     def key_of(self, segment: Segment, line: Line) -> bytes | None:
         """Return the id of *line* if *segment* holds it; None for every other line."""
@@ -60,9 +60,9 @@ class Index:
         key = self.identify(line)
         if key is None or self._ids.find(key) is not segment:
             return
+        left, weight = segment.left - 1, segment.weight - self._weigh(line)
         self._ids.remove(key)
-        segment.left -= 1
-        segment.weight -= self._weigh(line)
+        segment.left, segment.weight = left, weight
 
     def forget(self, segment: Segment) -> None:
         """Forget all lines of *segment*."""

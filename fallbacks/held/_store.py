@@ -114,7 +114,26 @@ class HeldStore:
         lines = batch if isinstance(batch, Sequence) else list(batch)
         keys = [self._identify(line) for line in lines]
         with self._lock:
-            return self._write(lines, keys)
+            try:
+                return self._write(lines, keys)
+            except MemoryError as error:
+                # Some of them may be held already, and how far the file reaches is not known.
+                self._current = None
+                taken = self._among(keys)
+                return Partial(taken, Retryable(error)) if taken else Retryable(error)
+
+    def among(self, lines: Sequence[bytes]) -> list[int]:
+        """Return the positions of those of *lines* that are held; none while a write hangs."""
+        keys = [self._identify(line) for line in lines]
+        if not self._lock.acquire(timeout=_LOCK_PATIENCE):
+            return []
+        try:
+            return self._among(keys)
+        finally:
+            self._lock.release()
+
+    def _among(self, keys: Sequence[bytes | None]) -> list[int]:
+        return [at for at, key in enumerate(keys) if key is not None and key in self._index]
 
     def _write(self, lines: Sequence[bytes], keys: list[bytes | None]) -> Outcome:
         left: dict[bytes, bytes] = {}

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from fallbacks.breaker import State
-from fallbacks.outcomes import Unknown
+from fallbacks.outcomes import Partial, Retryable, Unknown
 from fallbacks.tier import SyncTier
 from fallbacks.tiers import StreamTier
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fallbacks.chain import Chain
     from fallbacks.position import Position
 
+    from ._jobs import Job
     from ._writer import Writer
 
 # More lines than this are not rendered on a caller's event loop for the sake of one.
@@ -207,20 +208,23 @@ class Hands:
         """
         ticket, ident = self.chain.ticket, get_ident()
         spiller = self.writer.spiller
-        while spiller is not None and self.queue.spill and spiller.work():
+        while spiller is not None and (self.queue.spill or spiller.busy) and spiller.work():
             """Its thread would have done so."""
         if ident in self._draining or not ticket.acquire(0):
             return False
-        self._draining.add(ident)
-        self._helped = held = True
+        held = True
         try:
+            self._draining.add(ident)
+            self._helped = True
             held = self._drain(self.chain.sync_tiers, patient=False)
         finally:
             self._draining.discard(ident)
             if held:
-                self._tidy()
-                self._helped = False
-                ticket.release()
+                try:
+                    self._tidy()
+                finally:
+                    self._helped = False
+                    ticket.release()
         self.declare_idle()
         return held
 
@@ -242,6 +246,8 @@ class Hands:
             return
         delivery = job.delivery
         if delivery.trying is not None:
+            self._take_in_held(job)
+        if delivery.trying is not None:
             # A tier cannot be blamed for it. One that was on probation cannot
             # stay so either, or nobody would ever try it again.
             if chain.plan.tiers[delivery.trying].breaker.state is State.PROBING:
@@ -250,6 +256,16 @@ class Hands:
             # How far its call came, nobody knows.
             delivery.suspect = True
         writer.finish(job)
+
+    def _take_in_held(self, job: Job) -> None:
+        """Feed what the store has of the lines whose holding was interrupted: it has them once."""
+        delivery, store = job.delivery, self.writer.store
+        if store is None or self.chain.tiers[delivery.trying or 0] is not store:
+            return
+        taken = store.among([job.batch[index] for index in delivery.given])
+        if taken:
+            outcome = Partial(taken, Retryable(INTERRUPTED))
+            delivery.feed(outcome, self.chain.clock.monotonic())
 
     def declare_idle(self) -> bool:
         """Say that the writer is idle, unless there is something to do after all."""
@@ -277,6 +293,9 @@ class Hands:
         queued: they wait for company.
         """
         writer, chain = self.writer, self.chain
+        if writer.job is not None:
+            # Whoever was to put it back had no memory for it.
+            self._tidy()
         if final:
             # Nobody comes back for what is dropped now: a tier that rests may be well again.
             chain.hasten()

@@ -158,6 +158,9 @@ class Replay:
         """Take in what became of *job*; return whether all of it has left the store."""
         assert self._store is not None
         assert job.chunk is not None
+        if job.counted:
+            # Something was raised behind it.
+            return True
         books, delivery, batch = self._books, job.delivery, job.batch
         rejected = len(delivery.rejected)
         refused = self._rejects.part(job, {})
@@ -167,7 +170,7 @@ class Replay:
         self._repairs.remember(batch, delivery)
         self._adapt(len(batch), done=not delivery.left)
         if not delivery.left and not stuck:
-            self._acknowledge(job.chunk, weight(job.chunk.lines) - books.parted)
+            self._acknowledge(job, job.chunk, weight(job.chunk.lines) - books.parted)
             self._doubtful = self._doubtful and self._store.held > 0
             if not self._store.waiting:
                 self._lookups.clear()
@@ -188,7 +191,7 @@ class Replay:
         elif done and size >= self._chunk_lines:
             self._chunk_lines = min(self._pace.most, self._chunk_lines * 2)
 
-    def _acknowledge(self, chunk: Chunk, delivered: int) -> None:
+    def _acknowledge(self, job: Job, chunk: Chunk, delivered: int) -> None:
         """Take *chunk* out of the store; *delivered* of its records are at the destination."""
         assert self._store is not None
         books = self._books
@@ -197,9 +200,9 @@ class Replay:
         self._store.acknowledge(chunk)
         self._forget_copies(chunk)
         self._replayed.clear()
-        books.replayed += delivered
-        # All at once: whoever looks sees them in one place.
-        books.delivered, books.moving, books.parted = books.delivered + delivered, 0, 0
+        counts = books.delivered + delivered, books.replayed + delivered, 0, 0, True
+        # All at once: whoever looks sees them in one place, and nothing comes between.
+        books.delivered, books.replayed, books.moving, books.parted, job.counted = counts
 
     def held(self, batch: Batch, settled: Settled) -> None:
         """Take note that the store has lines of *batch* now."""

@@ -245,9 +245,11 @@ class Service(Closing):
         """Put the job that a crash left behind back to the front, and free the ticket."""
         if not self._holding:
             return
-        self._tidy()
-        self._holding = False
-        self.chain.ticket.release()
+        try:
+            self._tidy()
+        finally:
+            self._holding = False
+            self.chain.ticket.release()
 
     def _serve(self, *, resume: bool) -> bool:
         """Serve until there is a reason to leave; return True when the thread shall end."""

@@ -21,6 +21,7 @@ from fallbacks.chain import attempt
 from fallbacks.outcomes import taken_of
 
 from ..queue import Barrier, Entry, Fate, State
+from ..queue._fifo import Popped
 from ._bell import Bell, Once
 from ._jobs import sort_items
 
@@ -100,7 +101,7 @@ class Spiller:
         spill = queue.spill
         try:
             # As `Fifo.take`: what has been taken stays in the list, come what may.
-            self._taken.extend(map(deque.popleft, repeat(spill, len(spill))))
+            self._taken.extend(Popped(spill, len(spill)))
         except IndexError:
             """The writer has taken back the rest."""
         found = sort_items(self._taken)
@@ -135,7 +136,8 @@ class Spiller:
             self._waiting.popleft().fire()
 
     def _wanted(self) -> bool:
-        return bool(self.queue.spill) and not self._leaving
+        # What an exception left half done is in `_taken`, and is written once more.
+        return bool(self.queue.spill or self._taken) and not self._leaving
 
     def _main(self) -> None:
         while self._wanted():

@@ -191,13 +191,22 @@ class Writer(Books):
                 done = job.repair.finish(job, self.clock.monotonic())
             case _:
                 done = self._replay.finish(job)
-        self.doubt.settle_by(job)
-        self.job = None
+        if done:
+            self.doubt.settle_by(job)
+        if done or final:
+            # Those that have not passed when something is raised go back to the front.
+            self.job, self.queue.taken = None, list(job.barriers)
+        else:
+            # Its lines are in the queue again: nothing may be raised before this.
+            self.job = None
         if self.herald is not None:
             self.herald.finished(self, job)
-        if done or final:
-            for barrier in job.barriers:
-                self._pass(barrier)
+        waiting = self.queue.taken
+        while waiting and (done or final):
+            barrier = waiting[0]
+            assert isinstance(barrier, Barrier)
+            self._pass(barrier)
+            del waiting[0]
         return done
 
     def close_record(self) -> None:
@@ -386,6 +395,10 @@ class Writer(Books):
                 queue.put(entry, len(entry.line))
             else:
                 self.drop(entry, UNREADABLE)
-        mark = Barrier(self._fetched.popleft)
+        mark = Barrier(self._landed)
         self._fetched.append(mark)
         queue.entries.append(mark)
+
+    def _landed(self) -> None:
+        if self._fetched:
+            self._fetched.popleft()

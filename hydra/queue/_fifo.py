@@ -48,6 +48,27 @@ def _nobody() -> None:
     """The bell of a FIFO that no writer serves yet."""
 
 
+class Popped:
+    """
+    So many items from the front of a deque, for `list.extend`.
+
+    The list learns their number and makes room for all of them first: where there is no
+    memory for it, none has been taken out yet.
+    """
+
+    __slots__ = ("_items", "_most")
+
+    def __init__(self, items: deque[Item], most: int) -> None:
+        self._items = items
+        self._most = most
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(deque.popleft, repeat(self._items, self._most))
+
+    def __length_hint__(self) -> int:
+        return self._most
+
+
 class Fifo:
     """
     A bounded queue of lines for one writer.
@@ -238,7 +259,7 @@ class Fifo:
         self.taken = items
         # One call in C. Were the deque to run empty inside, what had been taken
         # would stay in the list.
-        items.extend(map(deque.popleft, repeat(entries, min(most, len(entries)))))
+        items.extend(Popped(entries, min(most, len(entries))))
         self._front = object()
         return items
 
