@@ -17,6 +17,11 @@ PATH: Final = "app.jsonl"
 """The file that a program logs to, in the directory that it runs in."""
 
 _T = TypeVar("_T")
+WARM: Final = 1_000
+"""Records that are logged before the clock starts."""
+SETTLE: Final = 0.3
+"""Seconds after that: what a library does once, it has done, and nothing waits in a queue."""
+
 _CHUNK = 50
 
 
@@ -38,9 +43,21 @@ def need_plain(adapter: Adapter) -> None:
         raise Unsupported("logs on an event loop only")
 
 
-def produce(info: Callable[..., Any], seconds: float, producer: int = 0, most: int = STRIDE) -> int:
-    """Log for *seconds*, or *most* records; return how many were logged."""
+def produce(
+    info: Callable[..., Any],
+    seconds: float,
+    producer: int = 0,
+    *,
+    made: int = 0,
+    most: int = STRIDE,
+) -> int:
+    """
+    Log for *seconds*, or until there are *most* records; return how many there are.
+
+    *made* of them were logged before.
+    """
     seq = first = producer * STRIDE
+    seq += made
     end = time.perf_counter() + seconds
     while time.perf_counter() < end and seq - first < most:
         for _ in range(_CHUNK):
@@ -50,15 +67,23 @@ def produce(info: Callable[..., Any], seconds: float, producer: int = 0, most: i
 
 
 async def produce_on_loop(
-    info: Callable[..., Any], awaited: bool, seconds: float, producer: int = 0, chunk: int = _CHUNK
+    info: Callable[..., Any],
+    awaited: bool,
+    seconds: float,
+    producer: int = 0,
+    *,
+    made: int = 0,
+    most: int = STRIDE,
+    chunk: int = _CHUNK,
 ) -> int:
     """As `produce`, for calls that are made in a coroutine, and awaited where they can be."""
     # Here: it brings `logging` along, which memory and start of a script must not have yet.
     from asyncio import sleep
 
     seq = first = producer * STRIDE
+    seq += made
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while time.perf_counter() < end and seq - first < most:
         for _ in range(chunk):
             said = info(MESSAGE, seq=seq, **FIELDS)
             # Some give nothing to await where the level is off.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import os
 import tracemalloc
+from math import inf
 from typing import Any, Final
 
 from ..peers.adapter import FIELDS, MESSAGE, Unsupported
@@ -46,14 +47,10 @@ def _process(adapter: Adapter, records: int) -> Measured:
     adapter.setup(PATH, "info")
     adapter.info(MESSAGE, seq=0, **FIELDS)
     values["first"] = _resident() - began
-    count = produce(
-        lambda message, seq, **fields: adapter.info(message, seq=seq + 1, **fields),
-        float("inf"),
-        most=records,
-    )
+    count = produce(adapter.info, inf, made=1, most=records)
     adapter.close()
     values["many"] = _resident() - began
-    return Measured(values, path=PATH, counts=[count + 1])
+    return Measured(values, path=PATH, counts=[count])
 
 
 def _queue(adapter: Adapter) -> Measured:

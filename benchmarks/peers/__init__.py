@@ -25,6 +25,7 @@ TABLE: Final = {
     "loguru": "loguru_file:LoguruFile",
     "loguru enqueue": "loguru_enqueue:LoguruEnqueue",
     "picologging": "picologging_file:PicologgingFile",
+    "picologging json": "picologging_file:PicologgingJson",
     "logbook": "logbook_file:LogbookFile",
     "fastlogging": "fastlogging_file:FastloggingFile",
     "aiologger": "aiologger_json:AiologgerJson",

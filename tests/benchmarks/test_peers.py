@@ -39,6 +39,7 @@ LINES = {
     "loguru": LOGURU,
     "loguru enqueue": LOGURU,
     "picologging": f"ERROR:bench:{TEXT}",
+    "picologging json": TOP,
     "logbook": f"[2026-11-21 14:53:26.662811] ERROR: bench: {TEXT}",
     "fastlogging": f"26.11.21 14:53:26: root: ERROR  : {TEXT}",
     "aiologger": _json(logged_at="t", level="ERROR", msg={"message": "m", **FIELDS}),
