@@ -36,15 +36,21 @@ def running_loop() -> Literal["asyncio", "trio"] | None:
     if modules is None:
         # The interpreter is clearing its modules, and an object's __del__ logs.
         return None
-    asyncio = modules.get("asyncio.events")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
+    # A module without the name is one that another thread is just importing: no loop of
+    # that framework can run yet.
+    asyncio_loop = getattr(modules.get("asyncio.events"), "_get_running_loop", _none)
+    if asyncio_loop() is not None:
         _seen.add("asyncio")
         return "asyncio"
-    trio = modules.get("trio.lowlevel")
-    if trio is not None and trio.in_trio_run():
+    in_trio = getattr(modules.get("trio.lowlevel"), "in_trio_run", _none)
+    if in_trio():
         _seen.add("trio")
         return "trio"
     return None
+
+
+def _none() -> None:
+    """Say that nothing runs: what is asked of a framework that is not there."""
 
 
 def loop_seen() -> bool:

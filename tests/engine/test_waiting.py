@@ -5,8 +5,10 @@ Waiting for a sign from another thread, on a thread and in both frameworks.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
+import types
 
 import pytest
 import trio
@@ -154,6 +156,14 @@ def test_giving_way_when_the_clock_strikes(run):
     RUNS[run](main)
 
     assert [False, True, False, False] == turns
+
+
+@pytest.mark.parametrize("module", ["asyncio.events", "trio.lowlevel"])
+def test_framework_that_is_just_being_imported(module, monkeypatch):
+    """A module that has no names yet, because another thread imports it, runs no loop."""
+    monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+
+    assert running_loop() is None
 
 
 def test_loops_seen():
