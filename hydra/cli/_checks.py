@@ -133,7 +133,34 @@ def check_state(
         )
     else:
         findings.append(Finding("state", "ok", f"{shown(found.path)} ({found.origin})"))
+        others = neighbours(found.path)
+        if others:
+            findings.append(
+                Finding(
+                    "state",
+                    "note",
+                    f"{shown(os.path.dirname(found.path))} is also that of "
+                    f"{shown(', '.join(others))}; HYDRA_APP=NAME hydra doctor looks at one of them",
+                )
+            )
     return found.path, findings
+
+
+def neighbours(state: str) -> list[str]:
+    """Return the other applications that keep something beside the directory *state*."""
+    root, app = os.path.split(state)
+    try:
+        with os.scandir(root) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.name != app
+                and entry.is_dir(follow_symlinks=False)
+                and os.listdir(entry.path)
+            )
+    except OSError:
+        # Somebody else's, or gone meanwhile: nothing that this application lacks.
+        return []
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:

@@ -148,6 +148,21 @@ class TestChecks:
         assert (None, ["note", "wrong"]) == (path, statuses(findings))
         assert "read-only" in findings[0].text
 
+    def test_state_of_other_applications(self, tmp_path):
+        """
+        What others keep in the same place is named, so that nobody takes it for nothing.
+        """
+        environ = {"HYDRA_STATE_DIR": str(tmp_path / "state")}
+        for name in ("billing/held", "mail/journal", "tidy"):
+            (tmp_path / "state" / name).mkdir(parents=True)
+        (tmp_path / "state" / "file").write_bytes(b"")
+
+        _, findings = _checks.check_state(settings(tmp_path), environ)
+
+        assert ["ok", "note"] == statuses(findings)
+        assert "that of billing, mail; HYDRA_APP" in findings[1].text
+        assert [] == _checks.neighbours(str(tmp_path / "nowhere" / "shop"))
+
     def test_files(self, tmp_path, monkeypatch):
         """
         A destination's file must be a regular file that can be written or made.
