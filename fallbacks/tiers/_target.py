@@ -64,7 +64,9 @@ class Target:
         mode: Permission bits for a new file.
     """
 
-    __slots__ = ("_doubtful", "_end", "_seen", "_torn", "fd", "mode", "opened", "path", "system")
+    __slots__ = (
+        "_before", "_doubtful", "_end", "_seen", "_torn", "fd", "mode", "opened", "path", "system"
+    )  # fmt: skip
 
     def __init__(self, system: System, path: str | os.PathLike[str], mode: int) -> None:
         self.system = system
@@ -73,6 +75,8 @@ class Target:
         self.fd: int | None = None
         self.opened: tuple[int, int] | None = None
         self._torn = False
+        self._before = b""
+        """What the write under way puts before its lines."""
         self._doubtful = False
         self._seen = 0
         """The size of the file at the last look."""
@@ -121,7 +125,8 @@ class Target:
         Unless `settle` follows, nobody knows how the file ends, and `ready` looks.
         """
         self._doubtful = True
-        return NEWLINE + data if self._torn else data
+        self._before = NEWLINE if self._torn else b""
+        return self._before + data
 
     def settle(
         self, pieces: Sequence[bytes], data: bytes, written: int, error: OSError | None
@@ -135,13 +140,12 @@ class Target:
             written: How many bytes of *data* were taken.
             error: What stopped the write, if it stopped early.
         """
-        size = sum(map(len, pieces))
-        extra = len(data) - size
         self._torn = is_torn(data, written, self._torn)
         # A full disk tears the lines of every process that shares the file.
         self._doubtful = error is not None
         self._end = self._seen + written
-        return judge(pieces, size, max(0, written - extra), error)
+        extra = len(self._before)
+        return judge(pieces, len(data) - extra, max(0, written - extra), error)
 
     def _survey(self) -> Survey:
         facts = self._facts()
