@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from ..files import ends_torn, open_append
 from ..outcomes import Outcome
+from ..position import Position
 from ..system import FileFacts, System
 from ._lines import NEWLINE, is_torn, judge
 
@@ -111,6 +112,18 @@ class Target:
             self.system.close(old)
         return fd
 
+    def position(self) -> Position | None:
+        """
+        Return the place behind the last write, or None while no file is open.
+
+        Lines of other processes may stand before it; no line that is written later does.
+        The system is not asked: it would be once per batch, and each time this thread
+        would have to get the interpreter back from whoever is logging.
+        """
+        if self.fd is None or self.opened is None:
+            return None
+        return Position(*self.opened, self._end)
+
     def close(self) -> None:
         """Close the descriptor, unless its number is another file's by now."""
         facts = self._facts()
@@ -190,7 +203,7 @@ class Target:
             self.system.close(fd)
             raise
         self._doubtful = False
-        self._seen = facts.st_size
+        self._end = self._seen = facts.st_size
         return fd, _key(facts)
 
     def _ends_torn(self, facts: FileFacts) -> bool:

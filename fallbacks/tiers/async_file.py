@@ -107,15 +107,7 @@ class AsyncFileTier:
 
     def position(self) -> Position | None:
         """Return the place behind the last write, or None while no file is open."""
-        target = self._target
-        if target.fd is None or target.opened is None:
-            return None
-        try:
-            # The descriptor's own offset: no file system is asked, nothing blocks.
-            offset = os.lseek(target.fd, 0, os.SEEK_CUR)
-        except OSError:
-            return None
-        return Position(*target.opened, offset)
+        return self._target.position()
 
     async def scan(
         self, ids: AbstractSet[bytes], since: Position | None, identify: Identify

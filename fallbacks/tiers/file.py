@@ -96,14 +96,7 @@ class FileTier:
         Lines of other processes may stand before it; no line that this tier
         writes later does.
         """
-        target = self._target
-        if target.fd is None:
-            return None
-        try:
-            facts = target.system.fstat(target.fd)
-        except OSError:
-            return None
-        return Position(facts.st_dev, facts.st_ino, facts.st_size)
+        return self._target.position()
 
     def end(self) -> Position | None:
         """Return where the file at the path ends now, open or not; None when it is not there."""

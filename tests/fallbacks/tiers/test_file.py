@@ -484,7 +484,7 @@ def test_descriptor_taken_by_another_file_is_left_alone(appender, log, tmp_path)
 
 def test_descriptor_closed_by_others_is_opened_again(appender, log):
     """
-    A descriptor that is gone costs no line.
+    A descriptor that is gone costs no line, and nothing of what is known of the file.
     """
     tier = appender(log)
     tier.write("one")
@@ -492,7 +492,7 @@ def test_descriptor_closed_by_others_is_opened_again(appender, log):
     position = tier.position()
     tier.write("two")
 
-    assert position is None
+    assert 4 == position.offset
     assert b"one\ntwo\n" == log.read_bytes()
 
 
@@ -540,6 +540,21 @@ def test_position_is_behind_the_last_write(appender, log):
 
     assert none is None
     assert (facts.st_dev, facts.st_ino, 8) == (position.dev, position.ino, position.offset)
+
+
+def test_position_is_no_later_than_what_is_written_next(appender, log):
+    """
+    Whatever others append, no line of ours that comes later stands before the position.
+    """
+    tier = appender(log)
+    log.write_bytes(b"before\n")
+    tier.write("one")
+    with open(log, "ab") as other:
+        other.write(b"theirs\n")
+    position = tier.position()
+    tier.write("two")
+
+    assert b"before\none\n" == log.read_bytes()[: position.offset]
 
 
 def test_scan_finds_what_was_written_since(appender, log):
