@@ -10,6 +10,7 @@ Rule 3: nothing is started by importing this module; two hooks are registered.
 from __future__ import annotations
 
 import os
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
 from ..metrics import Stats
@@ -22,6 +23,18 @@ from ._waiting import forget_threads
 if TYPE_CHECKING:
     from ._admission import Admission
     from ._run import Run
+
+
+_CLEARED: Final = 0.05
+"""Seconds that the system may take to clear away threads that have ended."""
+
+
+def _threads() -> int:
+    """Return how many threads the system sees; 0 where it does not tell."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
 
 
 class Engine(Scope):
@@ -85,8 +98,12 @@ class Engine(Scope):
 
     def park(self) -> None:
         """Before a fork: let idle threads end."""
-        for run in self._runs():
-            run.park()
+        before = _threads()
+        left = before - sum(run.park() for run in self._runs())
+        # Python 3.12 and later count the system's threads at a fork, and warn of them.
+        most = monotonic() + _CLEARED
+        while left < before and _threads() > left and monotonic() < most:
+            sleep(0.0002)
 
     def unparked(self) -> None:
         """In the parent, after a fork: serve again what came in meanwhile."""

@@ -215,6 +215,11 @@ class Herald:
         if self._mail:
             self._wake()
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread exists."""
+        return self._thread.running
+
     def wait_ended(self, seconds: float) -> bool:
         """Wait up to *seconds* until the hooks have been told; one that hangs is left behind."""
         return self._ident == get_ident() or self._thread.wait_ended(seconds)

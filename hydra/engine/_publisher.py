@@ -177,6 +177,11 @@ class Publisher:
         if self._writing.acquire(True, _AT_FORK):
             self._writing.release()
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread exists."""
+        return self._thread.running
+
     def wait_ended(self, seconds: float) -> bool:
         """Wait up to *seconds* until the thread has ended; one that hangs is left behind."""
         return self._thread.wait_ended(seconds)

@@ -319,25 +319,37 @@ class Run:
         if self.gone:
             wake()
 
-    def park(self) -> None:
-        """Before a fork: let idle threads end, so that the child inherits no half-done work."""
+    def park(self) -> int:
+        """
+        Before a fork: let idle threads end, so that the child inherits no half-done work.
+
+        Returns:
+            How many threads that were there have ended.
+        """
         quiet = all(service.queue.idle for service in self.services.values())
+        others = [
+            thread
+            for thread in (self.keeper, self.watchdog, self.publisher, self.herald)
+            if thread is not None
+        ]
+        there = [thread for thread in others if thread.running]
         services = [service for service in self.services.values() if service.park()]
         if self.herald is not None:
             self.herald.park()
         if self.publisher is not None:
             self.publisher.park()
         deadline = monotonic() + _PARK
-        for service in services:
-            service.wait_parked(max(0.0, deadline - monotonic()))
+        ended = sum(service.wait_parked(max(0.0, deadline - monotonic())) for service in services)
         # Not before: a writer that is on its way out has both of them look after it.
         self.keeper.leave()
         self.watchdog.leave()
-        # Where a writer is busy they are started again and again, and there are threads anyway.
-        ending = (self.keeper, self.watchdog, self.publisher) if quiet else ()
-        for thread in (*ending, self.herald):
-            if thread is not None:
-                thread.wait_ended(max(0.0, deadline - monotonic()))
+        for thread in others:
+            # Where a writer is busy they are started again and again, and there are threads anyway.
+            if (quiet or thread is self.herald) and thread.wait_ended(
+                max(0.0, deadline - monotonic())
+            ):
+                ended += thread in there
+        return ended
 
     def unpark(self) -> None:
         """After a fork, in the parent: go on with what came in meanwhile."""
