@@ -52,7 +52,9 @@ def test_flush_waits_for_what_is_being_spilled(spilled):
     def flush():
         spilled.meanwhile = lambda: None
         spilled.writer.barrier(Barrier(lambda: seen.append(spilled.stats.held)))
-        spilled.pump(seconds=0.0)
+        # The writer alone: the spiller is in the middle of its work.
+        with spilled.service._ticket():
+            spilled.service._drain(spilled.service.chain.sync_tiers, patient=False, replay=False)
         seen.append("the writer has passed it")
 
     spilled.meanwhile = flush
