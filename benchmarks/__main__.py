@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 
 from . import command, environment, figures, peers, report, results
-from .runner import Job, Outcome, in_rounds, jobs, run_job
+from .runner import RIVALS, Job, Outcome, contenders, everybody, in_rounds, jobs, run_job
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +29,10 @@ def main(arguments: list[str]) -> int:
     for name in libraries.keys() - set(present):
         print(f"{name}: {libraries[name]['absent']}", file=sys.stderr)
     todo = jobs(options.figures, present, options.scale)
+    # Whoever asks for one thing only wants all of it in all rounds.
+    again = everybody if options.only else contenders
+    later = len({(job.figure, job.case) for job in todo}) * (RIVALS + 2)
+    later = len(todo) if options.only else min(len(todo), later)
     began = time.monotonic()
     machine = command.machine("noise")
     outcomes = list(
@@ -37,8 +41,9 @@ def main(arguments: list[str]) -> int:
                 todo,
                 options.rounds,
                 lambda job: run_job(job, made.python, patience=options.scale.patience),
+                again,
             ),
-            len(todo) * options.rounds,
+            len(todo) + later * (options.rounds - 1),
         )
     )
     run = {

@@ -19,7 +19,7 @@ PATH: Final = "app.jsonl"
 _T = TypeVar("_T")
 WARM: Final = 1_000
 """Records that are logged before the clock starts."""
-SETTLE: Final = 0.3
+SETTLE: Final = 0.25
 """Seconds after that: what a library does once, it has done, and nothing waits in a queue."""
 
 _CHUNK = 50

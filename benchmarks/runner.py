@@ -14,15 +14,19 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from . import figures, peers
 from .environment import ROOT
 from .figures import Measured, Scale
 from .verify import verify
+
+RIVALS: Final = 2
+"""How many peers of a case run in all rounds."""
 
 PATIENCE: Final = 20.0
 """Seconds after which a program is ended, where nothing else is said."""
@@ -54,6 +58,10 @@ class Outcome:
     unsupported: str = ""
 
 
+Ran: TypeAlias = list[tuple[Job, Outcome]]
+"""What ran in a round, in the order of the tables."""
+
+
 def jobs(names: Iterable[str], libraries: Iterable[str], scale: Scale) -> list[Job]:
     """Return what there is to do in one round, libraries taking turns within a case."""
     libraries = list(libraries)
@@ -66,23 +74,61 @@ def jobs(names: Iterable[str], libraries: Iterable[str], scale: Scale) -> list[J
 
 
 def in_rounds(
-    todo: list[Job], rounds: int, run: Callable[[Job], Outcome]
+    todo: list[Job],
+    rounds: int,
+    run: Callable[[Job], Outcome],
+    again: Callable[[Ran], list[Job]],
 ) -> Iterator[tuple[int, Job, Outcome]]:
     """
     Yield round, job and outcome of each job in each round.
 
     Every other round goes the other way round, so that nobody always comes after the
-    same neighbour. What cannot be run, or was refused once, is not tried again.
+    same neighbour. What cannot be run, or was refused once, is not tried again; of the
+    others, *again* says after the first round which come back.
     """
-    never: set[Job] = set()
     for number in range(1, rounds + 1):
+        ran: Ran = []
         for job in todo if number % 2 else reversed(todo):
-            if job in never:
-                continue
             outcome = run(job)
-            if outcome.unsupported or outcome.refused:
-                never.add(job)
+            if not (outcome.unsupported or outcome.refused):
+                ran.append((job, outcome))
             yield number, job, outcome
+        if number % 2 == 0:
+            ran.reverse()
+        todo = (again if number == 1 else everybody)(ran)
+
+
+def everybody(ran: Ran) -> list[Job]:
+    """Return all jobs that ran."""
+    return [job for job, _ in ran]
+
+
+def contenders(ran: Ran, rivals: int = RIVALS) -> list[Job]:
+    """
+    Return the jobs whose figures decide a ratio: hydra's, the floor's and the best peers'.
+
+    The best are those by the first of a figure's metrics. One round is enough for whoever
+    is far behind, and hours are not ten minutes.
+    """
+    cases: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for job, outcome in ran:
+        if job.library not in {peers.HYDRA, peers.BASELINE}:
+            metrics = figures.load(job.figure).METRICS
+            name = next((name for name in metrics if name in outcome.values), None)
+            if name is not None:
+                value = outcome.values[name]
+                cases[job.figure, job.case][job.library] = -value if metrics[name].more else value
+    best = {
+        (*case, library)
+        for case, values in cases.items()
+        for library in sorted(values, key=lambda each: values[each])[:rivals]
+    }
+    always = {peers.HYDRA, peers.BASELINE}
+    return [
+        job
+        for job, _ in ran
+        if job.library in always or (job.figure, job.case, job.library) in best
+    ]
 
 
 def run_job(job: Job, python: str, *, patience: float = PATIENCE) -> Outcome:

@@ -8,7 +8,16 @@ import pytest
 
 from benchmarks import figures, report, results
 from benchmarks.plots import bars, lines, short
-from benchmarks.runner import Job, Outcome, ask, in_rounds, jobs, run_job
+from benchmarks.runner import (
+    Job,
+    Outcome,
+    ask,
+    contenders,
+    everybody,
+    in_rounds,
+    jobs,
+    run_job,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -137,7 +146,9 @@ def test_rounds_are_interleaved() -> None:
     answers = {"b": Outcome(unsupported="no"), "c": Outcome(refused="lost")}
     ran = [
         (number, job.library)
-        for number, job, _ in in_rounds(todo, 3, lambda job: answers.get(job.library, Outcome()))
+        for number, job, _ in in_rounds(
+            todo, 3, lambda job: answers.get(job.library, Outcome()), everybody
+        )
     ]
 
     assert [
@@ -145,6 +156,30 @@ def test_rounds_are_interleaved() -> None:
         *[(2, "d"), (2, "a")],
         *[(3, "a"), (3, "d")],
     ] == ran
+
+
+def test_who_decides_a_ratio_comes_again() -> None:
+    """
+    After the first round come hydra, the floor, and the peers that were the best in a case.
+    """
+    rates = {"floor": 9.0, "hydra": 1.0, "stdlib": 2.0, "loguru": 4.0, "picologging": 3.0}
+    outcomes = {
+        "throughput": {name: Outcome({"rate": rate}) for name, rate in rates.items()},
+        "latency": {name: Outcome({"p50": time}) for name, time in rates.items()},
+    }
+    todo = [Job(name, "c", library, {}) for name in outcomes for library in rates]
+    ran = [
+        (number, job.figure, job.library)
+        for number, job, _ in in_rounds(
+            todo, 2, lambda job: outcomes[job.figure][job.library], contenders
+        )
+        if number > 1
+    ]
+
+    assert {
+        *((2, "throughput", name) for name in ("floor", "hydra", "loguru", "picologging")),
+        *((2, "latency", name) for name in ("floor", "hydra", "stdlib", "picologging")),
+    } == set(ran)
 
 
 def test_libraries_take_turns_within_a_case() -> None:
