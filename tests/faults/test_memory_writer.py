@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests.faults.programs.no_memory import skip_if_python_crashes
+
 pytestmark = pytest.mark.faults
 
 PROGRAM = """
@@ -96,6 +98,7 @@ def test_allocation_of_a_writer_that_fails(tmp_path, case):
         timeout=300,
         text=True,
     )
+    skip_if_python_crashes(ended.returncode)
 
     assert 0 == ended.returncode, ended.stderr
     interrupted, wrong, missing = json.loads(ended.stdout)
