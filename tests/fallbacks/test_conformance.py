@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sqlite3
 import sys
 import threading
 import time
@@ -404,15 +403,15 @@ class Logs(Honest):
 
 
 class BoundToAThread(Honest):
-    def write(self, batch: Batch) -> Any:
-        self.home = getattr(self, "home", None) or sqlite3.connect(":memory:")
-        self.home.execute("select 1")
-        return super().write(batch)
+    # As a connection of sqlite3 is.
+    home: threading.Thread | None = None
 
-    def close(self) -> None:
-        if hasattr(self, "home"):
-            self.home.close()
-            del self.home
+    def write(self, batch: Batch) -> Any:
+        if self.home is None:
+            self.home = threading.current_thread()
+        if self.home is not threading.current_thread():
+            raise RuntimeError("made in another thread")
+        return super().write(batch)
 
 
 class ClosesOnce(Honest):
