@@ -269,7 +269,7 @@ ROWS: Final = (
     Row(
         "D7",
         "journal or held files damaged",
-        "cut, flipped, zeroed, extended, removed: 10,000 times; a gigabyte of garbage; a "
+        "cut, flipped, zeroed, extended, removed: 10,000 times; 256 MiB of garbage; a "
         "future version",
         "a start trips over nothing, loses only what is damaged, and needs no memory for it",
         (

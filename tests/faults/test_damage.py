@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ def _whole(estate):
                 ends = (data[: header.end], data[frame.start : frame.end])
                 carriers.setdefault(record["message"], ends)
     return carriers
+
+
+def _is_robbed(carrier, before):
+    """Return whether a flipped bit gave another line the id of *carrier*: one of them counts."""
+    line = carrier.strip(b"\n")
+    tag = line[line.rfind(b',"id":') :]
+    return any(each.endswith(tag) and each != line for each in before.split(b"\n"))
 
 
 def _cut(data, dice):
@@ -142,15 +150,19 @@ def test_files_damaged_in_every_way(estate, quick, long):
         log = world.path.read_bytes() if world.path.exists() else b""
         lines = log.splitlines()
         # Held lines have no checksum: what was damaged may be the name of a field.
-        messages = [each["message"] for each in parsed(lines) if "message" in each]
+        named = [each for each in parsed(lines) if {"id", "message"} <= each.keys()]
+        messages = [each["message"] for each in named]
         kept = b"".join(p.read_bytes() for p in world.state.rglob("*") if p.is_file())
-        before = b"\n".join(damaged.values())
+        # Nothing that would make a line whole whose newline is cut off.
+        before = b"\0".join(damaged.values())
 
-        assert len(set(messages)) == len(messages), seed
+        # By both: a flipped bit makes one message another's, or one id.
+        twice = Counter((each["id"], each["message"]) for each in named)
+        assert [] == [each for each, count in twice.items() if count > 1], seed
         # Nothing is made up: what is not one of the records was on the disk as it is.
         assert not [line for line in lines if line not in before and b"hydra.ledger" not in line]
         for message, (head, carrier) in carriers.items():
-            if carrier in before:
+            if carrier in before and not _is_robbed(carrier, before):
                 assert message in messages or carrier in kept, (seed, message)
                 if head in before:
                     assert message in messages, (seed, message)
@@ -159,7 +171,7 @@ def test_files_damaged_in_every_way(estate, quick, long):
 
 GARBAGE = """
 import resource
-hydra.flush()
+hydra.flush(timeout=60)
 hydra.close()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
@@ -168,11 +180,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 @pytest.mark.timeout(300)
 def test_segment_of_any_size(estate, tmp_path, long):
     """
-    A segment that grew by a gigabyte of garbage costs the next start no memory of that size, and
-    its whole records are delivered.
+    A segment that grew by hundreds of megabytes of garbage costs the next start no memory of that
+    size, and its whole records are delivered.
     """
     used = {}
-    for size in (0, (1 << 30) if long else (1 << 26)):
+    for size in (0, (1 << 28) if long else (1 << 26)):
         directory = tmp_path / str(size)
         directory.mkdir()
         world = World(directory)
