@@ -191,14 +191,13 @@ class Writer(Books):
                 done = job.repair.finish(job, self.clock.monotonic())
             case _:
                 done = self._replay.finish(job)
-        if done:
-            self.doubt.settle_by(job)
         if done or final:
             # Those that have not passed when something is raised go back to the front.
             self.job, self.queue.taken = None, list(job.barriers)
         else:
             # Its lines are in the queue again: nothing may be raised before this.
             self.job = None
+        self.doubt.settle_by(job)
         if self.herald is not None:
             self.herald.finished(self, job)
         waiting = self.queue.taken
