@@ -120,6 +120,14 @@ def size(least: int) -> Parser:
     return parse
 
 
+def _is_finite(number: float) -> bool:
+    """Return whether *number* is one that the clock can be asked for; integers have no end."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
 def duration(least: float = 0.0) -> Parser:
     """Return the parser of durations in seconds from *least* up: 5, 0.25, "250 ms", "1 min"."""
 
@@ -129,7 +137,7 @@ def duration(least: float = 0.0) -> Parser:
             number = _quantity(value, _DURATIONS)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             number = value
-        if number is None or not math.isfinite(number):
+        if number is None or not _is_finite(number):
             raise RefusedError('must be a number of seconds, or text such as "250 ms" or "1 min"')
         if number < least:
             raise RefusedError(f"must be at least {least:g} seconds")

@@ -61,7 +61,10 @@ def test_durations(given: object, expected: float) -> None:
     assert expected == values.duration()(given)
 
 
-@pytest.mark.parametrize("given", [True, -1, math.nan, math.inf, "soon", "5 bytes", None])
+@pytest.mark.parametrize(
+    "given",
+    [True, -1, math.nan, math.inf, 10**400, "9" * 400 + " s", "9" * 5_000, "soon", "5 bytes", None],
+)
 def test_no_durations(given: object) -> None:
     """
     A duration is finite and not negative.
