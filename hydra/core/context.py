@@ -35,15 +35,16 @@ class _Layer:
         self.encoded: tuple[Fragments | None, Fragment] = (None, EMPTY)
 
 
-_current: Final[ContextVar[_Layer | None]] = ContextVar("hydra_context", default=None)
+variable: Final[ContextVar[_Layer | None]] = ContextVar("hydra_context", default=None)
+"""Holds the layer of the running context; None outside of any."""
 
-innermost: Final = _current.get
+innermost: Final = variable.get
 """Return the layer of the running context; None outside of any. The short way to ask."""
 
 
 def current(encoder: Fragments) -> Fragment:
     """Return the fields of the running context, encoded by *encoder*; `EMPTY` outside of any."""
-    layer = _current.get()
+    layer = variable.get()
     if layer is None:
         return EMPTY
     owner, fragment = layer.encoded
@@ -56,7 +57,7 @@ def current(encoder: Fragments) -> Fragment:
 
 def current_fields() -> dict[str, object]:
     """Return a copy of the fields of the running context, as they were given."""
-    layer = _current.get()
+    layer = variable.get()
     return {} if layer is None else dict(layer.fields)
 
 
@@ -80,9 +81,9 @@ class context(ContextDecorator):  # noqa: N801 - used as a statement: `with cont
         return context(**self._fields)
 
     def __enter__(self) -> None:
-        layer = _current.get()
+        layer = variable.get()
         merged = self._fields if layer is None else {**layer.fields, **self._fields}
-        self._tokens.append(_current.set(_Layer(merged)))
+        self._tokens.append(variable.set(_Layer(merged)))
 
     def __exit__(
         self,
@@ -91,7 +92,7 @@ class context(ContextDecorator):  # noqa: N801 - used as a statement: `with cont
         traceback: TracebackType | None,
     ) -> None:
         try:
-            _current.reset(self._tokens.pop())
+            variable.reset(self._tokens.pop())
         except (IndexError, ValueError):
             # Left more often than entered, or in another task than entered, as a
             # generator may when it is closed late: there is nothing of ours to undo.

@@ -5,6 +5,7 @@ The engine room: streams, receipts, writers, runs, and the hooks into the proces
 from __future__ import annotations
 
 from ._build import warn
+from ._compiled import COMPILED, level_method
 from ._engine import ENGINE, Engine
 from ._receipts import (
     DROPPED,
@@ -22,6 +23,7 @@ from ._scope import Lease, Scope
 from ._stream import Stream
 
 __all__ = [
+    "COMPILED",
     "DROPPED",
     "ENGINE",
     "FILTERED",
@@ -38,5 +40,6 @@ __all__ = [
     "Settlement",
     "Stream",
     "layer_of",
+    "level_method",
     "warn",
 ]

@@ -8,7 +8,8 @@ Rule 2: what is not plain (odd values, unusual names, control keywords, a full q
 more than one destination) leaves it for the functions that know every case.
 Rule 3: taking a number and appending the line is one step, as in `Stream.send`, whose
 comments say why.
-Rule 4: this is the seam behind which a compiled core would go.
+Rule 4: this is the seam of the compiled call path (see `_compiled`), which does the plain
+cases in C and makes the same bytes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..core.line import (
 )
 from ..core.timestamps import MILLISECOND, THREE_DIGITS
 from ..core.values import INT_MAX, INT_MIN
+from ._compiled import front
 from ._receipts import DROPPED, QUEUED
 from ._stream import NO_MEMORY, UNDISTURBED
 
@@ -177,7 +179,7 @@ def make_route(stream: Stream, level: int, tag: bytes) -> Route:
             # With a number it is queued, and what failed came after that.
             return QUEUED if number else stream.give_up(level)
 
-    return route
+    return front(route, stream, level, middle)
 
 
 def _is_foreign(error: BaseException, fields: dict[str, object]) -> bool:

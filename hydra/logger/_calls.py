@@ -26,7 +26,7 @@ from ..core.levels import (
     parse_level,
 )
 from ..core.line import EMPTY, Fragment, LineEncoder
-from ..engine import ENGINE, FILTERED, SAMPLED, Receipt, warn
+from ..engine import ENGINE, FILTERED, SAMPLED, Receipt, level_method, warn
 from ._control import parted
 from ._processing import process
 
@@ -86,6 +86,7 @@ class Calls:
 
     # -- levels
 
+    @level_method(TRACE)
     def trace(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level trace: finer than debug; for following a single step. See `Logger.log`."""
         try:
@@ -94,6 +95,7 @@ class Calls:
             route = self._routes.resolve(TRACE)
         return FILTERED if route is None else route(self, message, args, fields)
 
+    @level_method(DEBUG)
     def debug(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level debug: for whoever works on the code. See `Logger.log`."""
         try:
@@ -102,6 +104,7 @@ class Calls:
             route = self._routes.resolve(DEBUG)
         return FILTERED if route is None else route(self, message, args, fields)
 
+    @level_method(INFO)
     def info(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level info: something happened that is worth knowing. See `Logger.log`."""
         try:
@@ -110,6 +113,7 @@ class Calls:
             route = self._routes.resolve(INFO)
         return FILTERED if route is None else route(self, message, args, fields)
 
+    @level_method(WARNING)
     def warning(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level warning: something is odd, and nothing has failed yet. See `Logger.log`."""
         try:
@@ -118,6 +122,7 @@ class Calls:
             route = self._routes.resolve(WARNING)
         return FILTERED if route is None else route(self, message, args, fields)
 
+    @level_method(ERROR)
     def error(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level error: something failed; it is in the kernel on return. See `Logger.log`."""
         try:
@@ -126,6 +131,7 @@ class Calls:
             route = self._routes.resolve(ERROR)
         return FILTERED if route is None else route(self, message, args, fields)
 
+    @level_method(CRITICAL)
     def critical(self, message: object, /, *args: object, **fields: object) -> Receipt:
         """Log at level critical: the service cannot go on; waits for the disk. See `Logger.log`."""
         try:

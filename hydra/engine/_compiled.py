@@ -1,0 +1,93 @@
+"""
+The compiled call path: where there is one, it stands in front of the Python functions.
+
+Rule 1: it does the plain cases, and all of a case or nothing of it; what it leaves undone goes
+to the function that it stands in front of. So it decides nothing, and can be left out.
+Rule 2: without it (no compiler at installation, another interpreter, or `HYDRA_PURE_PYTHON` set
+to anything but 0) everything is the same, and a call takes longer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from mmap import mmap
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ..core.context import variable
+from ..core.levels import ERROR, level_name
+from ..core.line import EMPTY, encode
+from ._receipts import DROPPED, FILTERED, QUEUED
+from ._stream import NO_MEMORY
+
+try:
+    if os.environ.get("HYDRA_PURE_PYTHON", "0") != "0":
+        raise ImportError
+    from . import _native
+except ImportError:
+    _native = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from ._route import Route
+    from ._stream import Stream
+
+Method = TypeVar("Method", bound=Callable[..., object])
+
+COMPILED: Final = _native is not None
+"""Whether there is a compiled call path in this process."""
+
+
+def level_method(level: int) -> Callable[[Method], Method]:
+    """Return a decorator that puts the compiled call in front of a logger's method for *level*."""
+
+    def decorate(method: Method) -> Method:
+        if _native is None:
+            return method
+        return _native.LevelMethod(method, level, FILTERED)  # type: ignore[return-value]
+
+    return decorate
+
+
+def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
+    """
+    Return *route* with the compiled one in front of it, where there is one.
+
+    Args:
+        route: The function that knows every case.
+        stream: Where its records go.
+        level: Their level.
+        middle: What stands between the time and the message of their lines.
+    """
+    run, queues = stream.run, stream.queues
+    if _native is None or len(queues) > _native.MOST_QUEUES or not isinstance(run.home, mmap):
+        return route
+    encoder = run.encoder
+    guaranteed = level >= ERROR
+
+    def lost(number: int, place: int) -> None:
+        stream.writers[place].note_drop(stream.label, number, level_name(level), NO_MEMORY)
+
+    return _native.Route(
+        careful=route,
+        encoder=encoder,
+        encode=encode,
+        context=variable,
+        time_ns=None if run.time_ns is time.time_ns else run.time_ns,
+        middle=middle,
+        prefix=stream.prefix,
+        numbers=stream.numbers,
+        queues=queues,
+        entries=tuple(queue.entries for queue in queues),
+        appends=tuple(queue.entries.append for queue in queues),
+        # What is guaranteed goes through the journal first. All else is queued at once, where
+        # its line fits into one place of each queue.
+        send=partial(stream.send, level=level) if guaranteed else None,
+        room=encoder.limit if guaranteed else min(stream.fat, encoder.limit),
+        lost=lost,
+        empty=EMPTY,
+        queued=QUEUED,
+        dropped=DROPPED,
+        home=run.home,
+    )

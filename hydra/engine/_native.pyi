@@ -1,0 +1,55 @@
+"""
+The call path for plain records, compiled: see native/ in the source tree.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from mmap import mmap
+from typing import Any, Final
+
+from ..core.line import Fragment, LineEncoder
+from ..queue import Fifo, Item
+from ._receipts import Receipt
+
+MOST_QUEUES: Final[int]
+"""So many destinations a compiled route can have at most."""
+
+class Route:
+    """A function that logs plain records, in front of one that knows every case."""
+
+    def __init__(
+        self,
+        *,
+        careful: Callable[[Any, object, tuple[object, ...], dict[str, object]], Receipt],
+        encoder: LineEncoder,
+        encode: Callable[[object], bytes],
+        context: ContextVar[Any],
+        time_ns: Callable[[], int] | None,
+        middle: bytes,
+        prefix: bytes,
+        numbers: Iterator[int],
+        queues: tuple[Fifo, ...],
+        entries: tuple[deque[Item], ...],
+        appends: tuple[Callable[[Item], None], ...],
+        send: Callable[[bytes], Receipt] | None,
+        room: int,
+        lost: Callable[[int, int], None],
+        empty: Fragment,
+        queued: Receipt,
+        dropped: Receipt,
+        home: mmap,
+    ) -> None: ...
+    def __call__(
+        self, log: Any, message: object, args: tuple[object, ...], fields: dict[str, object], /
+    ) -> Receipt: ...
+
+class LevelMethod:
+    """A method that logs at one level, in front of the Python function that it stands for."""
+
+    def __init__(
+        self, function: Callable[..., object], level: int, filtered: Receipt
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Receipt: ...

@@ -1,0 +1,27 @@
+/* The module `hydra.engine._native`: the call path for plain records, compiled. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "method.h"
+#include "route.h"
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "hydra.engine._native",
+    .m_doc = "The call path for plain records, compiled.",
+    /* Types and slots are found once per process: no subinterpreters, as with hydra itself. */
+    .m_size = -1,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && (PyModule_AddType(module, &Route_Type) < 0 ||
+                           PyModule_AddType(module, &LevelMethod_Type) < 0 ||
+                           PyModule_AddIntMacro(module, MOST_QUEUES) < 0)) {
+        Py_CLEAR(module);
+    }
+    return module;
+}

@@ -1,0 +1,30 @@
+"""
+What pyproject.toml cannot say: the compiled call path.
+
+It is optional. Without a compiler, or on an interpreter that it was not written for, the
+installation is the same without it: hydra works alike, and a call takes longer.
+"""
+
+from __future__ import annotations
+
+import platform
+import sysconfig
+
+from setuptools import Extension, setup
+
+NATIVE = Extension(
+    "hydra.engine._native",
+    [f"native/{name}.c" for name in ("module", "method", "route", "slot", "text")],
+    depends=[f"native/{name}.h" for name in ("method", "route", "slot", "text")],
+    extra_compile_args=["-std=c11", "-O3"] if platform.system() != "Windows" else [],
+    optional=True,
+)
+
+# The code relies on the interpreter's lock, and on a POSIX clock.
+suits = (
+    platform.python_implementation() == "CPython"
+    and platform.system() != "Windows"
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
+
+setup(ext_modules=[NATIVE] if suits else [])
