@@ -20,6 +20,7 @@ typedef struct {
     PyObject *function;
     PyObject *level;
     PyObject *filtered;
+    PyObject *references; /* weak ones, to this */
 } LevelMethod;
 
 static Slot routes_slot = {"_routes"}, by_level_slot = {"by_level"};
@@ -112,6 +113,13 @@ get_doc(PyObject *self, void *closure)
     return PyObject_GetAttrString(((LevelMethod *)self)->function, "__doc__");
 }
 
+/* Tools that look for functions (`inspect`, `unittest.mock`, `help`) find one. */
+static PyObject *
+get_class(PyObject *self, void *closure)
+{
+    return PyObject_GetAttrString(((LevelMethod *)self)->function, "__class__");
+}
+
 /* Pickled by its name, as a function is. */
 static PyObject *
 reduce(PyObject *self, PyObject *ignored)
@@ -147,6 +155,9 @@ static void
 dealloc(PyObject *self)
 {
     PyObject_GC_UnTrack(self);
+    if (((LevelMethod *)self)->references != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
     clear(self);
     Py_TYPE(self)->tp_free(self);
 }
@@ -177,6 +188,7 @@ static PyMemberDef members[] = {
 
 static PyGetSetDef properties[] = {
     {"__doc__", get_doc},
+    {"__class__", get_class},
     {NULL},
 };
 
@@ -193,6 +205,7 @@ PyTypeObject LevelMethod_Type = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
                 Py_TPFLAGS_METHOD_DESCRIPTOR,
     .tp_vectorcall_offset = offsetof(LevelMethod, vectorcall),
+    .tp_weaklistoffset = offsetof(LevelMethod, references),
     .tp_call = PyVectorcall_Call,
     .tp_descr_get = get,
     .tp_getattro = get_attribute,
