@@ -1,5 +1,6 @@
-# Everything runs in .venv, which is made on first use and again whenever
-# pyproject.toml changes. Needs Python 3.11+, make and a package index.
+# Everything runs in .venv, which is made on first use and again whenever pyproject.toml,
+# setup.py or native/ changes. Needs Python 3.11+, make and a package index; with a C compiler
+# and the headers of Python, the call path is compiled, and HYDRA_PURE_PYTHON=1 leaves it out.
 #   make test PYTEST_ARGS="-m unit -x"     hand arguments to pytest
 #   make test WORKERS=0                    in one process, where a debugger can be used
 #   make test PYTHON=python3.13            use this interpreter
@@ -30,6 +31,7 @@ DEV := $(VENV)/.dev-$(KEY)
 
 CODE := hydra fallbacks
 TYPED := $(CODE) $(wildcard tests/typing)
+COMPILED := hydra/engine/_native*.so
 
 # The fuzzer is no dependency, and has wheels for few interpreters: an environment of its own.
 FUZZ := .venv-fuzz
@@ -39,8 +41,10 @@ FUZZER := $(FUZZ)/.fuzzer-$(KEY)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(RUNTIME): pyproject.toml
+$(RUNTIME): pyproject.toml setup.py $(wildcard native/*.c native/*.h)
 	@PYTHON='$(PYTHON)' scripts/venv $(VENV)
+# A compiler that fails is no error: what it made of an older source must not stay.
+	@rm -f $(COMPILED)
 	@$(QUIET) $(RUN) -m pip install --disable-pip-version-check -e .
 	@touch $@
 
@@ -132,6 +136,6 @@ dist: $(DEV) ## build sdist and wheel, try the wheel in a clean environment
 
 .PHONY: clean
 clean: ## remove the environment and everything generated
-	@rm -rf $(VENV) .venv-peers $(FUZZ) .fuzz dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
+	@rm -rf $(VENV) .venv-peers $(FUZZ) .fuzz dist build hydra_log.egg-info $(COMPILED) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

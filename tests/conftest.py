@@ -1,8 +1,8 @@
 """
 What holds for every test: its own state directory, no leaks, one marker.
 
-Rule 1: a test never sees the user's settings or home; HYDRA_* is cleared and
-the state directory is its own.
+Rule 1: a test never sees the user's settings or home; HYDRA_* is cleared (but for
+HYDRA_PURE_PYTHON, which says what is tested) and the state directory is its own.
 Rule 2: a test that leaves a thread, a task or a descriptor behind fails, unless
 it says why with `leaks_ok`; such tests are listed at the end of the run.
 Rule 3: a test carries exactly one of the markers unit, integration, faults and
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra.engine import ENGINE
+from hydra.engine import ENGINE, _compiled
 from tests import _frontier, _leaks
 
 KINDS = ("unit", "integration", "faults", "e2e")
@@ -74,7 +74,9 @@ def _own_world(_leak_check: None, tmp_path: Path) -> Iterator[None]:
     # Not the fixture of this name: what a test patched is put back before hydra closes.
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("HYDRA_")]:
-            patch.delenv(name)
+            # What a test starts has the call path of this process.
+            if name != "HYDRA_PURE_PYTHON":
+                patch.delenv(name)
         patch.setenv("HYDRA_STATE_DIR", str(state / "hydra"))
         patch.setenv("XDG_STATE_HOME", str(state / "xdg"))
         # Also before: what a fixture of a wider scope configured is not this test's.
@@ -85,6 +87,13 @@ def _own_world(_leak_check: None, tmp_path: Path) -> Iterator[None]:
         shutil.rmtree(state)
 
 
+@pytest.fixture
+def pure_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every route made in Python, for tests that put what is not real into one."""
+    monkeypatch.setattr(_compiled, "_native", None)
+    ENGINE.reset()
+
+
 @pytest.fixture(params=_frontier.STYLES)
 def call_style(request: pytest.FixtureRequest) -> _frontier.CallStyle:
     """Run the test three times: calls left alone, awaited under asyncio, and under trio."""
@@ -92,7 +101,11 @@ def call_style(request: pytest.FixtureRequest) -> _frontier.CallStyle:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List the tests that may leak and count the skipped ones; `-rs` gives the reasons."""
+    """
+    List the tests that may leak, say what was tested, and count the skipped tests.
+
+    `-rs` gives the reasons.
+    """
     stats = terminalreporter.stats
     exempt = {
         f"{report.nodeid}: {reason}"
@@ -105,4 +118,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("tests that may leak")
         for line in sorted(exempt):
             terminalreporter.line(line)
+    terminalreporter.line(f"compiled call path: {'yes' if _compiled.COMPILED else 'no'}")
     terminalreporter.line(f"skipped tests: {len(stats.get('skipped', []))}")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
 import zipfile
 from email import message_from_bytes
@@ -10,27 +13,40 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests._compiled import needs_compiled
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-@pytest.fixture(name="wheel", scope="module")
-def _wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel with the backend that is installed, so that no index is needed."""
-    directory = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
-    result = subprocess.run(
-        [*command, "--outdir", str(directory), str(ROOT)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+NATIVE = f"hydra/engine/_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+# What an installation and a work tree have beside the source.
+NOT_SOURCE = shutil.ignore_patterns(
+    ".*", "__pycache__", "*.so", "*.egg-info", "build", "dist", "*.held", "*.log"
+)
+
+
+@pytest.fixture(name="built", scope="module")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build sdist and wheel with the backend that is installed, so that no index is needed."""
+    # From a copy: what setuptools leaves in its tree would be in the next wheel.
+    source = tmp_path_factory.mktemp("source") / "hydra"
+    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
+    directory = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(directory)]
+    result = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
 
     assert 0 == result.returncode, result.stdout + result.stderr
 
-    (path,) = directory.iterdir()
+    return directory
+
+
+@pytest.fixture(name="wheel", scope="module")
+def _wheel(built: Path) -> Path:
+    (path,) = built.glob("*.whl")
     return path
 
 
@@ -69,17 +85,47 @@ def test_wheel_holds_all_code(files: list[PurePosixPath]) -> None:
 
 def test_wheel_holds_code_and_data_only(files: list[PurePosixPath]) -> None:
     """
-    Nothing but modules, typing markers and JSON data is installed.
+    Nothing but modules, typing markers, JSON data and the compiled call path is installed.
     """
-    strange = [
+    strange = {
         path.as_posix()
         for path in files
         if path.parts[0] in {"hydra", "fallbacks"}
         and path.suffix not in {".py", ".json"}
         and path.name != "py.typed"
-    ]
+    }
 
-    assert [] == strange
+    assert set() == strange - {NATIVE, "hydra/engine/_native.pyi"}
+
+
+@needs_compiled
+def test_wheel_holds_the_compiled_call_path(wheel: Path, files: list[PurePosixPath]) -> None:
+    """
+    The call path is compiled for the interpreter that builds, and the wheel's name says so.
+    """
+    interpreter = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+
+    assert PurePosixPath(NATIVE) in files
+    assert f"-{interpreter}-{interpreter}-" in wheel.name
+
+
+def test_sdist_holds_what_a_build_needs(built: Path) -> None:
+    """
+    The source distribution has the code in both languages, the tests, and nothing that was built.
+    """
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("hydra", "fallbacks", "native", "tests", "benchmarks", "examples", "scripts")
+        for kind in ("*.py", "*.pyi", "*.c", "*.h", "*.json", "*.typed")
+        for path in (ROOT / room).rglob(kind)
+    }
+    source |= {"setup.py", "pyproject.toml", "Makefile", "README.md", "LICENSE", "CONTRIBUTING.md"}
+
+    assert set() == source - names
+    assert [] == [name for name in names if name.endswith((".so", ".pyc"))]
 
 
 @pytest.mark.parametrize("package", ["hydra", "fallbacks"])

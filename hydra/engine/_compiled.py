@@ -4,7 +4,7 @@ The compiled call path: where there is one, it stands in front of the Python fun
 Rule 1: it does the plain cases, and all of a case or nothing of it; what it leaves undone goes
 to the function that it stands in front of. So it decides nothing, and can be left out.
 Rule 2: without it (no compiler at installation, another interpreter, or `HYDRA_PURE_PYTHON` set
-to anything but 0) everything is the same, and a call takes longer.
+to anything but 0) everything is the same, and a call takes longer. An empty variable is not set.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from ..core.line import EMPTY, encode
 from ._receipts import DROPPED, FILTERED, QUEUED
 from ._stream import NO_MEMORY
 
+TURNED_OFF: Final = os.environ.get("HYDRA_PURE_PYTHON", "") not in {"", "0"}
+"""Whether the environment asks for a process without it."""
+
 try:
-    if os.environ.get("HYDRA_PURE_PYTHON", "0") != "0":
+    if TURNED_OFF:
         raise ImportError
     from . import _native
 except ImportError:
@@ -61,7 +64,9 @@ def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
         middle: What stands between the time and the message of their lines.
     """
     run, queues = stream.run, stream.queues
-    if _native is None or len(queues) > _native.MOST_QUEUES or not isinstance(run.home, mmap):
+    if _native is None:
+        return route
+    if len(queues) > _native.MOST_QUEUES or not isinstance(run.home, mmap):
         return route
     encoder = run.encoder
     guaranteed = level >= ERROR

@@ -1,8 +1,4 @@
-"""
-The call path for plain records, compiled: see native/ in the source tree.
-"""
-
-from __future__ import annotations
+# The call path for plain records, compiled: see native/ in the source tree.
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,12 +10,11 @@ from ..core.line import Fragment, LineEncoder
 from ..queue import Fifo, Item
 from ._receipts import Receipt
 
+# So many destinations a compiled route can have at most.
 MOST_QUEUES: Final[int]
-"""So many destinations a compiled route can have at most."""
 
+# A function that logs plain records, in front of one that knows every case.
 class Route:
-    """A function that logs plain records, in front of one that knows every case."""
-
     def __init__(
         self,
         *,
@@ -46,10 +41,7 @@ class Route:
         self, log: Any, message: object, args: tuple[object, ...], fields: dict[str, object], /
     ) -> Receipt: ...
 
+# A method that logs at one level, in front of the Python function that it stands for.
 class LevelMethod:
-    """A method that logs at one level, in front of the Python function that it stands for."""
-
-    def __init__(
-        self, function: Callable[..., object], level: int, filtered: Receipt
-    ) -> None: ...
+    def __init__(self, function: Callable[..., object], level: int, filtered: Receipt) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Receipt: ...

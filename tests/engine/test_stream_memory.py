@@ -35,6 +35,7 @@ def _log() -> hydra.Logger:
     return hydra.get_logger("shop")
 
 
+@pytest.mark.usefixtures("pure_python")
 @pytest.mark.parametrize("way", ["one destination", "two destinations", "tracked", "error"])
 def test_line_cannot_be_made(log, way):
     """Without memory for the line its number is dropped at every destination, for that reason."""
