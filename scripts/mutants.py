@@ -220,7 +220,8 @@ class Copy:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        ignored = shutil.ignore_patterns("__pycache__", "*.patch")
+        # What is broken is Python: nothing compiled may stand in front of it.
+        ignored = shutil.ignore_patterns("__pycache__", "*.patch", "*.so")
         for name in _TREE:
             shutil.copytree(ROOT / name, place / name, ignore=ignored)
         for name in _FILES:

@@ -1,19 +1,44 @@
 """
-Whether this process has the compiled call path, for tests of it.
+The compiled call path, for tests of it: whether it is there, and what took it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import pytest
 
-from hydra.engine._compiled import COMPILED
+import hydra
+from hydra.engine import ENGINE, _compiled, _route
 
-NOT_COMPILED = (
-    "there is no compiled call path here: HYDRA_PURE_PYTHON is set, or it was not built (it needs "
-    "a C compiler, the headers of Python, and CPython with its lock)"
+needs_compiled = pytest.mark.skipif(
+    not _compiled.COMPILED,
+    reason="there is no compiled call path here: HYDRA_PURE_PYTHON is set, or it was not built (it "
+    "needs a C compiler, the headers of Python, and CPython with its lock)",
 )
-
-needs_compiled = pytest.mark.skipif(not COMPILED, reason=NOT_COMPILED)
 """Marks what there is to test in a process with the compiled call path only."""
 
-__all__ = ["COMPILED", "NOT_COMPILED", "needs_compiled"]
+
+@contextmanager
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """Have the messages listed that compiled routes leave to the Python function."""
+    left: list[object] = []
+    real = _route.front
+
+    def front(route, stream, level, middle):
+        def careful(log, message, args, fields):
+            left.append(message)
+            return route(log, message, args, fields)
+
+        return real(careful, stream, level, middle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_route, "front", front)
+        yield left
+
+
+def set_clock(log: hydra.Logger, time_ns: Callable[[], int]) -> None:
+    """Have the run in force take its time from *time_ns*, and *log* make its routes again."""
+    ENGINE.run.time_ns = time_ns
+    log._routes.by_level.clear()

@@ -61,7 +61,8 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """What a process gets to see; nothing of the user's own."""
-        kept = {k: v for k, v in os.environ.items() if k in {"PATH", "COVERAGE_PROCESS_START"}}
+        names = {"PATH", "COVERAGE_PROCESS_START", "HYDRA_PURE_PYTHON"}
+        kept = {name: value for name, value in os.environ.items() if name in names}
         return kept | {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), "LC_ALL": "C.UTF-8"}
 
     @property
