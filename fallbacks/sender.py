@@ -46,10 +46,12 @@ class Sender:
 
     Args:
         chain: Where lines go. Its async tiers are passed over.
-        store: The holding tier of *chain* that `replay` empties; None: nothing is replayed.
+        store: The holding tier of *chain* that `replay` empties, beside the repair
+            stores of its copies; None: it has none.
 
     Raises:
-        ValueError: If *chain* has no sync tier, or *store* is no tier of it.
+        ValueError: If *chain* has no sync tier, or *store* is no tier of it, or a
+            repair store.
     """
 
     def __init__(self, chain: Chain, *, store: HeldStore | None = None) -> None:
@@ -60,6 +62,16 @@ class Sender:
     def held(self) -> int:
         """How many lines wait for replay."""
         return self._desk.held
+
+    @property
+    def repairing(self) -> int:
+        """How many delivered lines wait for a copy that missed them, once for each copy."""
+        return self._desk.repairing
+
+    @property
+    def missed(self) -> int:
+        """How many delivered lines a copy missed and will never get, once for each copy."""
+        return self._desk.missed
 
     def send(self, lines: Sequence[bytes], *, timeout: float = 5.0) -> Sent:
         """
@@ -91,9 +103,13 @@ class Sender:
         """
         Send held lines to the destination until it fails, or none is held.
 
+        With a strategy of several copies they go to every copy that lacks them, and
+        each copy gets what its repair store has kept for it.
+
         Returns:
             What was delivered, what the destination rejects for good (no longer
-            held), and in `held` how many lines still wait. While the destination
+            held), and in `held` how many lines still wait. What a copy had missed
+            was delivered before and does not count. While the destination
             rests after failures nothing is tried; `Chain.hasten` ends the rest.
 
         Raises:
@@ -103,13 +119,13 @@ class Sender:
         parts: list[Sent] = []
         chain.ticket.acquire()
         try:
-            while (chunk := desk.next_chunk()) is not None:
-                batch, delivery = desk.begin_replay(chunk)
-                self._drive(delivery, batch, time.sleep)
-                part = desk.finish_replay(chunk, batch, delivery)
-                if part is None:
-                    break
-                parts.append(part)
+            for debt in desk.debts:
+                while (errand := desk.next_errand(debt)) is not None:
+                    self._drive(errand.delivery, errand.batch, time.sleep)
+                    part = desk.finish(errand)
+                    if part is None:
+                        break
+                    parts.append(part)
         finally:
             chain.ticket.release()
         return total(parts, desk.held)
@@ -194,10 +210,10 @@ class AsyncSender:
 
     Args:
         chain: Where lines go.
-        store: The holding tier of *chain* that `replay` empties; None: nothing is replayed.
+        store: See `Sender`.
 
     Raises:
-        ValueError: If *store* is no tier of *chain*.
+        ValueError: If *store* is no tier of *chain*, or a repair store.
     """
 
     def __init__(self, chain: Chain, *, store: HeldStore | None = None) -> None:
@@ -210,6 +226,16 @@ class AsyncSender:
     def held(self) -> int:
         """How many lines wait for replay."""
         return self._desk.held
+
+    @property
+    def repairing(self) -> int:
+        """How many delivered lines wait for a copy that missed them, once for each copy."""
+        return self._desk.repairing
+
+    @property
+    def missed(self) -> int:
+        """How many delivered lines a copy missed and will never get, once for each copy."""
+        return self._desk.missed
 
     async def send(self, lines: Sequence[bytes], *, timeout: float = 5.0) -> Sent:
         """
@@ -248,13 +274,13 @@ class AsyncSender:
         desk = self._desk
         parts: list[Sent] = []
         async with self._turn_of():
-            while (chunk := await run_sync(desk.next_chunk)) is not None:
-                batch, delivery = desk.begin_replay(chunk)
-                await self._drive(delivery, batch, anyio.sleep)
-                part = await run_sync(desk.finish_replay, chunk, batch, delivery)
-                if part is None:
-                    break
-                parts.append(part)
+            for debt in desk.debts:
+                while (errand := await run_sync(desk.next_errand, debt)) is not None:
+                    await self._drive(errand.delivery, errand.batch, anyio.sleep)
+                    part = await run_sync(desk.finish, errand)
+                    if part is None:
+                        break
+                    parts.append(part)
         return total(parts, desk.held)
 
     async def aclose(self) -> None:

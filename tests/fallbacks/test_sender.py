@@ -25,6 +25,7 @@ from fallbacks import (
     Retryable,
     Sender,
     Sent,
+    Strategy,
 )
 from fallbacks.testing import HANG, FaultyAsyncTier, FaultyTier
 
@@ -42,9 +43,9 @@ def _id(line: bytes) -> bytes | None:
     return line[7:-3] if line.startswith(b'{"id":"') and line.endswith(b'"}\n') else None
 
 
-def _store(tmp_path: Path, **options: Any) -> HeldStore:
+def _store(tmp_path: Path, destination: str = "shop", **options: Any) -> HeldStore:
     return HeldStore(
-        str(tmp_path / "held"), app="hooks", destination="shop", run="run", identify=_id,
+        str(tmp_path / "held"), app="hooks", destination=destination, run="run", identify=_id,
         weigh=lambda _: 1, **options,
     )  # fmt: skip
 
@@ -64,6 +65,14 @@ class Face:
 
     async def replay(self) -> Sent:
         return self._sender.replay()
+
+    @property
+    def repairing(self) -> int:
+        return self._sender.repairing
+
+    @property
+    def missed(self) -> int:
+        return self._sender.missed
 
 
 Scenario = Callable[[Any], Awaitable[None]]
@@ -196,6 +205,136 @@ def test_replay_that_fails_keeps_the_rest(play: Any, kind: Any, tmp_path: Path) 
     play(scenario, chain, store)
 
     assert sorted(_lines(1, 2, 3)) == sorted(primary.taken)
+
+
+def _copies(*tiers: Any, strategy: Strategy, **options: Any) -> Chain:
+    return Chain(
+        tiers, seconds=PATIENCE, retry=Retry(attempts=1, base=0.0), strategy=strategy, **options
+    )
+
+
+def test_lines_below_the_quorum_reach_the_copies_that_lack_them(
+    play: Any, kind: Any, tmp_path: Path
+) -> None:
+    """
+    What too few copies have is held, is never acknowledged below the number, and no copy
+    gets it twice.
+    """
+    first, second, third = copies = kind(), kind(), kind()
+    store = _store(tmp_path)
+    chain = _copies(*copies, store, strategy=Strategy.QUORUM, quorum=3)
+
+    async def scenario(sender: Any) -> None:
+        second.fail_with(DOWN)
+        third.fail_with(DOWN)
+        assert Sent(held=2) == await sender.send(_lines(1, 2))
+        second.heal()
+        chain.hasten()
+        assert Sent(held=2) == await sender.replay()
+        third.heal()
+        chain.hasten()
+        assert Sent(delivered=2) == await sender.replay()
+
+    play(scenario, chain, store)
+
+    assert [_lines(1, 2)] * 3 == [first.taken, second.taken, third.taken]
+
+
+def test_copy_gets_what_it_missed(play: Any, kind: Any, tmp_path: Path) -> None:
+    """
+    It gets that alone, once and in order, and it is in no count but its own.
+    """
+    first, second, kept = kind(), kind(), _store(tmp_path, "shop@second")
+    chain = _copies(first, second, kept, strategy=Strategy.MIRROR, repairs={1: 2})
+
+    async def scenario(sender: Any) -> None:
+        second.fail_with(DOWN)
+        assert Sent(delivered=2) == await sender.send(_lines(1, 2))
+        assert Sent(delivered=1) == await sender.send(_lines(3))
+        chain.hasten()
+        assert (Sent(), 3) == (await sender.replay(), sender.repairing)
+        second.fail_with(Partial([0], Retryable(DOWN)))
+        chain.hasten()
+        await sender.replay()
+        second.heal()
+        chain.hasten()
+        assert (Sent(), 0, 0) == (await sender.replay(), sender.repairing, sender.missed)
+
+    play(scenario, chain)
+
+    assert [_lines(1, 2, 3)] * 2 == [first.taken, second.taken]
+
+
+def test_what_a_replay_brings_to_one_copy_is_kept_for_the_other(
+    play: Any, kind: Any, tmp_path: Path
+) -> None:
+    """
+    A held line that one copy takes is delivered, and waits for the copy that is still down.
+    """
+    first, second = kind(), kind()
+    store, kept = _store(tmp_path), _store(tmp_path, "shop@second")
+    chain = _copies(first, second, store, kept, strategy=Strategy.MIRROR, repairs={1: 3})
+
+    async def scenario(sender: Any) -> None:
+        first.fail_with(DOWN)
+        second.fail_with(DOWN)
+        assert Sent(held=1) == await sender.send(_lines(1))
+        first.heal()
+        chain.hasten()
+        assert Sent(delivered=1) == await sender.replay()
+        assert 1 == sender.repairing
+        second.heal()
+        chain.hasten()
+        assert Sent() == await sender.replay()
+
+    play(scenario, chain, store)
+
+    assert [_lines(1)] * 2 == [first.taken, second.taken]
+
+
+@pytest.mark.parametrize(("keeps", "waiting", "missed"), [(False, 0, 2), (True, 2, 0)])
+def test_what_a_copy_will_never_get_is_counted(
+    play: Any, kind: Any, tmp_path: Path, keeps: bool, waiting: int, missed: int
+) -> None:
+    """
+    A delivered line that a copy lacks for good is missed: nothing keeps it, or it is refused.
+    """
+    second = kind()
+    tiers = [kind(), second, *([_store(tmp_path, "shop@second")] if keeps else [])]
+    chain = _copies(*tiers, strategy=Strategy.MIRROR, repairs={1: 2} if keeps else None)
+
+    async def scenario(sender: Any) -> None:
+        second.fail_with(DOWN)
+        assert Sent(delivered=2) == await sender.send(_lines(1, 2))
+        assert (waiting, missed) == (sender.repairing, sender.missed)
+        second.fail_with(Partial([], Permanent("never")))
+        chain.hasten()
+        assert Sent() == await sender.replay()
+        assert (0, 2) == (sender.repairing, sender.missed)
+
+    play(scenario, chain)
+
+
+def test_held_lines_go_to_any_copy_where_one_is_as_good_as_the_other(
+    play: Any, kind: Any, tmp_path: Path
+) -> None:
+    """
+    With `fastest` a replay does not wait for the first tier while another one is well.
+    """
+    first, second, store = kind(), kind(), _store(tmp_path)
+    chain = _copies(first, second, store, strategy=Strategy.FASTEST)
+
+    async def scenario(sender: Any) -> None:
+        first.fail_with(DOWN)
+        second.fail_with(DOWN)
+        assert Sent(held=2) == await sender.send(_lines(1, 2))
+        second.heal()
+        chain.hasten()
+        assert Sent(delivered=2) == await sender.replay()
+
+    play(scenario, chain, store)
+
+    assert _lines(1, 2) == second.taken
 
 
 class Choosy(FaultyTier):
@@ -477,6 +616,10 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
         Sender(_chain(FaultyAsyncTier()))
     with pytest.raises(ValueError, match="fallback is no tier of the chain"):
         Sender(_chain(FaultyTier()), store=_store(tmp_path))
+    kept = _store(tmp_path)
+    copies = _copies(FaultyTier(), FaultyTier(), kept, strategy=Strategy.MIRROR, repairs={1: 2})
+    with pytest.raises(ValueError, match="keeps what one copy missed"):
+        Sender(copies, store=kept)
     chain = _chain(FaultyTier())
 
     async def main() -> None:
