@@ -44,6 +44,7 @@ typedef struct {
     PyObject *queued;
     PyObject *dropped;
     PyObject *home;
+    PyObject *isdisjoint; /* the name */
     Py_ssize_t room;
     Py_buffer page; /* of *home* */
 } Route;
@@ -227,7 +228,8 @@ put_surroundings(Route *self, Buffer *buffer, PyObject *log, Py_ssize_t count,
     if (outer == NULL) {
         return 1;
     }
-    PyObject *apart = PyObject_CallMethod(outer, "isdisjoint", "O", inner);
+    /* A name that is a string already: nothing is made here that could start a collection. */
+    PyObject *apart = PyObject_CallMethodOneArg(outer, self->isdisjoint, inner);
     PyErr_Clear();
     Py_XDECREF(apart);
     return apart == Py_True;
@@ -263,7 +265,8 @@ have_room(Route *self)
     return 1;
 }
 
-/* Append *line* to every queue; return how many took it, or -1 with an exception. */
+/* Append *line* to every queue; return how many took it. With an exception, one that a signal
+   handler raised: everything is done nevertheless. */
 static Py_ssize_t
 append(Route *self, PyObject *line, PyObject *number)
 {
@@ -276,13 +279,22 @@ append(Route *self, PyObject *line, PyObject *number)
         PyErr_Clear();
         Py_XDECREF(done);
     }
+    PyObject *type = NULL, *error = NULL, *trace = NULL;
     for (Py_ssize_t i = 0; taken < count && i < count; i++) {
         PyObject *told = missed[i] ? PyObject_CallFunction(self->lost, "On", number, i) : NULL;
-        if (missed[i] && told == NULL) {
-            return -1;
-        }
         Py_XDECREF(told);
+        if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+            /* Not even the note of it: the number that is missing will be told as lost. */
+            PyErr_Clear();
+        }
+        else if (PyErr_Occurred()) {
+            Py_CLEAR(type);
+            Py_CLEAR(error);
+            Py_CLEAR(trace);
+            PyErr_Fetch(&type, &error, &trace);
+        }
     }
+    PyErr_Restore(type, error, trace);
     return taken;
 }
 
@@ -308,6 +320,20 @@ ring(Route *self)
     return 0;
 }
 
+/* Wake them also where an exception is on its way; it goes on, and is the one that counts. */
+static int
+ring_anyway(Route *self)
+{
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    int rung = ring(self);
+    if (type == NULL) {
+        return rung;
+    }
+    PyErr_Restore(type, error, trace);
+    return -1;
+}
+
 /* Number the line in *buffer*, which has its prefix and no end yet, and queue it. */
 static PyObject *
 number_and_queue(Route *self, Buffer *buffer, char *begin)
@@ -331,7 +357,7 @@ number_and_queue(Route *self, Buffer *buffer, char *begin)
     Py_ssize_t taken = append(self, line, number);
     Py_DECREF(line);
     Py_DECREF(number);
-    if (taken < 0 || ring(self) < 0) {
+    if (ring_anyway(self) < 0) {
         return NULL;
     }
     return Py_NewRef(taken ? self->queued : self->dropped);
@@ -374,6 +400,10 @@ route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
         }
         PyObject *receipt = PyObject_CallOneArg(self->send, body);
         Py_DECREF(body);
+        if (receipt == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+            /* It has found no memory to begin with; the Python function may find some. */
+            PyErr_Clear();
+        }
         return receipt;
     }
     if (!have_room(self)) {
@@ -473,6 +503,7 @@ dealloc(PyObject *self)
         PyBuffer_Release(&((Route *)self)->page);
     }
     clear(self);
+    Py_XDECREF(((Route *)self)->isdisjoint);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -509,6 +540,11 @@ make(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->vectorcall = call;
+    self->isdisjoint = PyUnicode_InternFromString("isdisjoint");
+    if (self->isdisjoint == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
     for (PyMemberDef *member = members; member->name != NULL; member++) {
         PyObject *value = kwargs == NULL ? NULL : PyDict_GetItemString(kwargs, member->name);
         PyObject **place = held(self, member);
