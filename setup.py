@@ -12,19 +12,25 @@ import sysconfig
 
 from setuptools import Extension, setup
 
-NATIVE = Extension(
-    "hydra.engine._native",
-    [f"native/{name}.c" for name in ("module", "method", "route", "slot", "text")],
-    depends=[f"native/{name}.h" for name in ("method", "route", "slot", "text")],
-    extra_compile_args=["-std=c11", "-O3"] if platform.system() != "Windows" else [],
-    optional=True,
-)
+OPTIONS = {
+    "extra_compile_args": ["-std=c11", "-D_GNU_SOURCE", "-O3"],
+    "optional": True,
+}
+NATIVE = [
+    Extension(
+        "hydra.engine._native",
+        [f"native/{name}.c" for name in ("module", "method", "route", "slot", "text")],
+        depends=[f"native/{name}.h" for name in ("method", "route", "slot", "text")],
+        **OPTIONS,
+    ),
+    Extension("fallbacks._native", ["native/append.c"], **OPTIONS),
+]
 
-# The code relies on the interpreter's lock, and on a POSIX clock.
+# The code relies on the interpreter's lock, and on POSIX.
 suits = (
     platform.python_implementation() == "CPython"
     and platform.system() != "Windows"
     and not sysconfig.get_config_var("Py_GIL_DISABLED")
 )
 
-setup(ext_modules=[NATIVE] if suits else [])
+setup(ext_modules=NATIVE if suits else [])

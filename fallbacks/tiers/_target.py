@@ -16,10 +16,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from ..files import ends_torn, open_append
-from ..outcomes import Outcome
+from ..files import ends_torn, open_append, write_all
+from ..outcomes import Outcome, Retryable
 from ..position import Position
 from ..system import FileFacts, System
+from ._append import WANTED, append_known
 from ._lines import NEWLINE, is_torn, judge
 
 # The file at hand is still good when only a descriptor for the next is missing.
@@ -57,7 +58,7 @@ class Target:
     """
     A path to append to, its descriptor, and what is known about its last line.
 
-    Not thread-safe; `ready` and `close` may block.
+    Not thread-safe; `append` and `close` may block.
 
     Args:
         system: Where the file is.
@@ -66,7 +67,7 @@ class Target:
     """
 
     __slots__ = (
-        "_before", "_doubtful", "_end", "_seen", "_torn", "fd", "mode", "opened", "path", "system"
+        "_doubtful", "_end", "_seen", "_torn", "fd", "mode", "opened", "path", "system"
     )  # fmt: skip
 
     def __init__(self, system: System, path: str | os.PathLike[str], mode: int) -> None:
@@ -76,8 +77,6 @@ class Target:
         self.fd: int | None = None
         self.opened: tuple[int, int] | None = None
         self._torn = False
-        self._before = b""
-        """What the write under way puts before its lines."""
         self._doubtful = False
         self._seen = 0
         """The size of the file at the last look."""
@@ -88,7 +87,69 @@ class Target:
         """Return a target on the same path with nothing open."""
         return Target(self.system, self.path, self.mode)
 
-    def ready(self) -> int:
+    def append(
+        self, pieces: Sequence[bytes], data: bytes, wanted: bytes | bytearray = WANTED
+    ) -> Outcome:
+        """
+        Append *data*, the joined *pieces*, to the file at the path, and say which are in it.
+
+        Args:
+            pieces: What is to be written, one entry for each line.
+            data: All of it.
+            wanted: One byte, looked at once the file has been, which may take long: with 0
+                nobody waits for this any more, and nothing is written.
+
+        Returns:
+            `Delivered`; `Partial` with the whole lines written, the others
+            retryable; or `Retryable` with the `OSError` when there are none.
+        """
+        before, fd, written = b"", self.fd, None
+        if fd is not None and self.opened is not None and not (self._torn or self._doubtful):
+            self._doubtful, self._seen = True, self._end
+            written = append_known(self.system, fd, self.path, self.opened, self._end, data, wanted)
+            self._doubtful = written is not None
+        if fd is None or written is None:
+            try:
+                fd = self._ready()
+            except OSError as error:
+                return Retryable(error)
+            if not wanted[0]:
+                return Retryable("given up before it was written")
+            before, written = NEWLINE if self._torn else b"", 0
+            data = before + data
+        # Unless it gets to the end, nobody knows how the file ends, and the next one looks.
+        self._doubtful = True
+        stopped = None
+        if written < len(data):
+            more, stopped = write_all(self.system, fd, data[written:] if written else data)
+            written += more
+        self._torn = is_torn(data, written, self._torn)
+        # A full disk tears the lines of every process that shares the file.
+        self._doubtful = stopped is not None
+        self._end = self._seen + written
+        extra = len(before)
+        return judge(pieces, len(data) - extra, max(0, written - extra), stopped)
+
+    def position(self) -> Position | None:
+        """
+        Return the place behind the last write, or None while no file is open.
+
+        Lines of other processes may stand before it; no line that is written later does.
+        The system is not asked: it would be once per batch, and each time this thread
+        would have to get the interpreter back from whoever is logging.
+        """
+        if self.fd is None or self.opened is None:
+            return None
+        return Position(*self.opened, self._end)
+
+    def close(self) -> None:
+        """Close the descriptor, unless its number is another file's by now."""
+        facts = self._facts()
+        fd, self.fd = self.fd, None
+        if fd is not None and facts is not None:
+            self.system.close(fd)
+
+    def _ready(self) -> int:
         """
         Return a descriptor that leads to the file at the path, reopened if need be.
 
@@ -111,54 +172,6 @@ class Target:
         if old is not None:
             self.system.close(old)
         return fd
-
-    def position(self) -> Position | None:
-        """
-        Return the place behind the last write, or None while no file is open.
-
-        Lines of other processes may stand before it; no line that is written later does.
-        The system is not asked: it would be once per batch, and each time this thread
-        would have to get the interpreter back from whoever is logging.
-        """
-        if self.fd is None or self.opened is None:
-            return None
-        return Position(*self.opened, self._end)
-
-    def close(self) -> None:
-        """Close the descriptor, unless its number is another file's by now."""
-        facts = self._facts()
-        fd, self.fd = self.fd, None
-        if fd is not None and facts is not None:
-            self.system.close(fd)
-
-    def begin(self, data: bytes) -> bytes:
-        """
-        Return *data* as it has to be written: behind a newline after a torn line.
-
-        Unless `settle` follows, nobody knows how the file ends, and `ready` looks.
-        """
-        self._doubtful = True
-        self._before = NEWLINE if self._torn else b""
-        return self._before + data
-
-    def settle(
-        self, pieces: Sequence[bytes], data: bytes, written: int, error: OSError | None
-    ) -> Outcome:
-        """
-        Return the outcome of a write and remember how the file ends now.
-
-        Args:
-            pieces: What was to be written, one entry for each line.
-            data: What `begin` made of them.
-            written: How many bytes of *data* were taken.
-            error: What stopped the write, if it stopped early.
-        """
-        self._torn = is_torn(data, written, self._torn)
-        # A full disk tears the lines of every process that shares the file.
-        self._doubtful = error is not None
-        self._end = self._seen + written
-        extra = len(self._before)
-        return judge(pieces, len(data) - extra, max(0, written - extra), error)
 
     def _survey(self) -> Survey:
         facts = self._facts()

@@ -1,8 +1,8 @@
 """
 The async file tier: the sync tier's rules, kept by aiofiles on threads of our own.
 
-Rule 1: no call that may block is made on the event loop; opening, looking and
-writing run on the executor.
+Rule 1: no call that may block is made on the event loop; looking, opening and writing
+run on the executor, in one call: each way there and back waits for the interpreter twice.
 Rule 2: a call that was abandoned keeps the tier out of the file until it returns.
 The next write then looks at what it has left behind.
 Rule 3: asyncio, aiofiles and the executor are loaded at the first write.
@@ -10,26 +10,24 @@ Rule 3: asyncio, aiofiles and the executor are loaded at the first write.
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from ..batch import Batch
 from ..outcomes import DELIVERED, Outcome, Retryable
 from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
+from ._append import WANTED
 from ._lines import Render, render_lines
 from ._scan import Identify, scan_file
 from ._target import Target
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-
-    from aiofiles.threadpool.binary import AsyncFileIO
 
     from ._executor import Lane
 
@@ -54,7 +52,7 @@ class AsyncFileTier:
             What it raises leaves `write`, an Exception as a `RenderError`.
         mode: Permission bits of a new file, whatever the umask.
         name: Label in statistics and receipts.
-        system: The system calls to use; the write itself is aiofiles' own.
+        system: The system calls to use.
         executor: Where blocking calls run, one after another. None has the tier
             start a `DaemonExecutor` of its own and shut it down in `aclose`.
     """
@@ -74,7 +72,6 @@ class AsyncFileTier:
         self.name = name
         self._render = render
         self._target = Target(system, path, mode)
-        self._file: tuple[int, AsyncFileIO] | None = None
         self._given = executor
         self._lane: Lane | None = None
 
@@ -96,14 +93,16 @@ class AsyncFileTier:
         lane = self._lane = self._lane or self._new_lane()
         if lane.busy:
             return Retryable(f"{self.name}: a call that was abandoned has not returned")
-        target = self._target
+        from aiofiles.threadpool.binary import AsyncFileIO
+
+        call = _Append(self._target, pieces)
         try:
-            file = await self._ready(lane)
-        except OSError as error:
-            return Retryable(error)
-        data = target.begin(data)
-        written, stopped = await _write_all(file, data)
-        return target.settle(pieces, data, written, stopped)
+            # A file to aiofiles is whatever has the methods of one.
+            file = AsyncFileIO(call, loop=None, executor=lane)  # type: ignore[arg-type]
+            return cast("Outcome", await file.write(data))
+        except BaseException:
+            call.give_up()
+            raise
 
     def position(self) -> Position | None:
         """Return the place behind the last write, or None while no file is open."""
@@ -139,7 +138,6 @@ class AsyncFileTier:
         lane, self._lane = self._lane, None
         if lane is None:
             return
-        self._file = None
         try:
             if lane.busy:
                 abandoned, self._target = self._target, self._target.fresh()
@@ -153,22 +151,9 @@ class AsyncFileTier:
     def abandon(self) -> None:
         """Let go, in a forked child, of the descriptor that belongs to the parent too."""
         lane, self._lane = self._lane, None
-        self._file = None
         if lane is not None and self._given is None:
             lane.executor.shutdown(wait=False)
         self._target.close()
-
-    async def _ready(self, lane: Lane) -> AsyncFileIO:
-        import aiofiles
-
-        fd = await _call(lane, self._target.ready)
-        if self._file is not None and self._file[0] == fd:
-            return self._file[1]
-        # The descriptor stays ours: aiofiles would close it where it must not, and
-        # lose it where a cancelled call has opened it.
-        file = await aiofiles.open(fd, "ab", buffering=0, closefd=False, executor=lane)
-        self._file = fd, file
-        return file
 
     def _new_lane(self) -> Lane:
         from ._executor import DaemonExecutor, Lane
@@ -185,19 +170,20 @@ async def _call(executor: Executor, fn: Callable[P, T], /, *args: P.args, **kwar
     return await get_running_loop().run_in_executor(executor, partial(fn, *args, **kwargs))
 
 
-async def _write_all(file: AsyncFileIO, data: bytes) -> tuple[int, OSError | None]:
-    """Write *data*, going on after short writes, as `fallbacks.system.write_all` does."""
-    written = 0
-    view = memoryview(data)
-    while written < len(data):
-        try:
-            taken = await file.write(view[written:])
-        except OSError as error:
-            return written, error
-        if not taken:
-            return written, OSError(errno.EIO, "a write took nothing and gave no error")
-        written += taken
-    return written, None
+class _Append:
+    """One append, as aiofiles makes it: the `write` of a file."""
+
+    def __init__(self, target: Target, pieces: Sequence[bytes]) -> None:
+        self._wanted = bytearray(WANTED)
+        self._target = target
+        self._pieces = pieces
+
+    def write(self, data: bytes) -> Outcome:
+        return self._target.append(self._pieces, data, self._wanted)
+
+    def give_up(self) -> None:
+        """Have it end without writing, if it is not writing yet."""
+        self._wanted[0] = 0
 
 
 def _close_quietly(target: Target) -> None:

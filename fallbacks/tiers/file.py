@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from ..batch import Batch
-from ..files import write_all
-from ..outcomes import DELIVERED, Outcome, Retryable
+from ..outcomes import DELIVERED, Outcome
 from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
@@ -80,14 +79,7 @@ class FileTier:
         pieces, data = render_lines(batch, self._render)
         if not data:
             return DELIVERED
-        target = self._target
-        try:
-            fd = target.ready()
-        except OSError as error:
-            return Retryable(error)
-        data = target.begin(data)
-        written, stopped = write_all(target.system, fd, data)
-        return target.settle(pieces, data, written, stopped)
+        return self._target.append(pieces, data)
 
     def position(self) -> Position | None:
         """

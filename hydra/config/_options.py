@@ -231,7 +231,13 @@ DESTINATION: Final = (
         only=("sink",),
         default="required",
     ),
-    Option("batch", "count", values.count(1), "The most records handed over in one write."),
+    Option(
+        "batch",
+        "count",
+        values.count(1),
+        "The most records handed over in one write.",
+        default="4000, for a file of JSON lines 25000",
+    ),
     Option(
         "replay_rate",
         "count",

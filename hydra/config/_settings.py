@@ -116,9 +116,18 @@ class DestinationSettings(Struct, frozen=True, kw_only=True):
     queue: QueueSettings | None = None
     writer: WriterKind = default.WRITER
     sink: object | None = None
-    batch: int = default.BATCH
+    batch: int | None = None
     replay_rate: int | None = None
     dead_letters: int = default.DEAD_LETTERS
+
+    @property
+    def most(self) -> int:
+        """How many records are handed over in one write."""
+        if self.batch is not None:
+            return self.batch
+        sinks = any(fallback.type == "sink" for fallback in self.fallback or ())
+        joined = self.type == "file" and self.format == "json" and not sinks
+        return default.FILE_BATCH if joined else default.BATCH
 
     @property
     def copies(self) -> int:

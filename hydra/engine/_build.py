@@ -340,7 +340,7 @@ def _service(
         # A console has no holding tier in its chain; what a journal kept for it
         # while the process died still needs a place to be replayed from.
         store=chained.store or (places.store(name) if run.keeper.journal else None),
-        batch=destination.batch,
+        batch=destination.most,
         clock=run.clock,
         journal=run.keeper,
         control=control,

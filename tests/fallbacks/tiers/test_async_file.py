@@ -120,23 +120,29 @@ def test_closing_does_not_wait_for_an_abandoned_call(log, error):
     assert before == len(os.listdir("/proc/self/fd"))
 
 
-def test_cancelled_write_leaves_the_end_in_doubt(log, monkeypatch):
+def test_broken_off_write_leaves_the_end_in_doubt(log):
     """
-    What a cancelled write has put into the file is looked at before the next one.
+    What a write that was broken off has put into the file is looked at before the next one.
     """
 
-    async def main():
-        tier = AsyncFileTier(log)
-        await tier.write(Batch([b"one\n"]))
+    class BrokenOff(PosixSystem):
+        broken = False
 
-        async def torn(data):
-            os.write(tier._target.fd, bytes(data[:2]))
+        def write(self, fd, data):
+            if not self.broken:
+                return super().write(fd, data)
+            self.broken = False
+            super().write(fd, data[:2])
             raise asyncio.CancelledError
 
-        with monkeypatch.context() as patch:
-            patch.setattr(tier._file[1], "write", torn)
-            with pytest.raises(asyncio.CancelledError):
-                await tier.write(Batch([b"two\n"]))
+    system = BrokenOff()
+
+    async def main():
+        tier = AsyncFileTier(log, system=system)
+        await tier.write(Batch([b"one\n"]))
+        system.broken = True
+        with pytest.raises(asyncio.CancelledError):
+            await tier.write(Batch([b"two\n"]))
         await tier.write(Batch([b"two\n"]))
         await tier.aclose()
 
@@ -145,20 +151,18 @@ def test_cancelled_write_leaves_the_end_in_doubt(log, monkeypatch):
     assert b"one\ntw\ntwo\n" == log.read_bytes()
 
 
-def test_write_that_takes_nothing_is_an_error(log, monkeypatch):
+def test_write_that_takes_nothing_is_an_error(log):
     """
     A write that reports nothing does not turn into an endless loop.
     """
 
+    class Nothing(PosixSystem):
+        def write(self, fd, data):
+            return 0
+
     async def main():
-        tier = AsyncFileTier(log)
-        await tier.write(Batch([b"one\n"]))
-
-        async def nothing(data):
-            return None
-
-        monkeypatch.setattr(tier._file[1], "write", nothing)
-        outcome = await tier.write(Batch([b"two\n"]))
+        tier = AsyncFileTier(log, system=Nothing())
+        outcome = await tier.write(Batch([b"one\n"]))
         await tier.aclose()
         return outcome
 

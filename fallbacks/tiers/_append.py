@@ -1,0 +1,54 @@
+"""
+Appending to a file that is as it was left: one step where that is compiled.
+
+Rule: it does everything or nothing. Where the file is not as expected, or the calls have to go
+through another `System` than the real one, the answer is None, and the caller looks for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from ..system import SYSTEM, System
+
+try:
+    if os.environ.get("HYDRA_PURE_PYTHON", "0") != "0":
+        raise ImportError
+    from .. import _native
+except ImportError:
+    _native = None  # type: ignore[assignment]
+
+WANTED: Final = b"\1"
+"""For a write that nobody gives up."""
+
+
+def append_known(
+    system: System,
+    fd: int,
+    path: str,
+    key: tuple[int, int],
+    size: int,
+    data: bytes,
+    wanted: bytes | bytearray,
+) -> int | None:
+    """
+    Append *data* to the open file *fd* if it is the one at *path*, and as it was left.
+
+    Args:
+        system: Whose calls to use.
+        fd: The descriptor, open for appending.
+        path: Where the file should be.
+        key: Device and inode that both should lead to.
+        size: How long it should be, in bytes.
+        data: What to append.
+        wanted: One byte; set to 0 by whoever has given up waiting.
+
+    Returns:
+        How many bytes were taken, which may be fewer; None where nothing was tried.
+    """
+    if _native is None:
+        return None
+    if system is not SYSTEM:
+        return None
+    return _native.append_known(fd, path, key, size, data, wanted)
