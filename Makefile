@@ -31,7 +31,7 @@ DEV := $(VENV)/.dev-$(KEY)
 
 CODE := hydra fallbacks
 TYPED := $(CODE) $(wildcard tests/typing)
-COMPILED := hydra/engine/_native*.so
+COMPILED := hydra/engine/_native*.so fallbacks/_native*.so
 
 # The fuzzer is no dependency, and has wheels for few interpreters: an environment of its own.
 FUZZ := .venv-fuzz
