@@ -161,12 +161,24 @@ def _take(
         yield DeadSource(taken)
 
 
-def hold_again(places: Iterable[Place], settings: Settings, left: Left) -> list[Letter]:
+def hold_again(
+    places: Iterable[Place],
+    left: Left,
+    *,
+    settings: Settings | None = None,
+    destination: str | None = None,
+) -> list[Letter]:
     """
     Make what *places* keep aside held lines of their destinations again.
 
-    The next start of the application with *settings* delivers them. Letters of
-    other applications and of destinations that are not configured are left alone.
+    The next start of their application delivers them.
+
+    Args:
+        places: Where to look.
+        left: Counts the files that were left alone.
+        settings: Leave the letters of other applications alone, and those of
+            destinations that are not configured here; None: take all.
+        destination: Only the letters for this one; None: all.
 
     Returns:
         The letters that are held now.
@@ -174,32 +186,45 @@ def hold_again(places: Iterable[Place], settings: Settings, left: Left) -> list[
     Raises:
         OSError: If lines cannot be held; their letters stay where they are then.
     """
-    configured = {each.name for each in settings.destinations} | {
-        each.name for layer in settings.layers.values() for each in layer.destinations or ()
-    }
 
     def wanted(letters: tuple[Letter, ...]) -> bool:
-        ours = all(each.app == settings.app and each.destination in configured for each in letters)
-        left.count += not ours
-        return ours
+        if destination is not None and any(each.destination != destination for each in letters):
+            return False
+        known = all(_has_owner(each, settings) for each in letters)
+        left.count += not known
+        return known
 
     held: list[Letter] = []
     for source in _take(places, wanted, left):
         try:
-            for name in {letter.destination for letter in source.letters}:
+            for app, name in dict.fromkeys((each.app, each.destination) for each in source.letters):
                 prefix = prefix_of(os.path.basename(source.taken.path))
                 assert prefix is not None
                 _hold(
                     os.path.join(os.path.dirname(source.taken.path), prefix),
-                    settings.app,
+                    app,
                     name,
-                    [letter.line for letter in source.letters if letter.destination == name],
+                    [
+                        letter.line
+                        for letter in source.letters
+                        if (letter.app, letter.destination) == (app, name)
+                    ],
                 )
             held += source.letters
             source.finish()
         finally:
             source.release()
     return held
+
+
+def _has_owner(letter: Letter, settings: Settings | None) -> bool:
+    """Return whether somebody would ever deliver *letter* if it were held."""
+    if settings is None:
+        return bool(letter.app and letter.destination)
+    configured = {each.name for each in settings.destinations} | {
+        each.name for layer in settings.layers.values() for each in layer.destinations or ()
+    }
+    return letter.app == settings.app and letter.destination in configured
 
 
 def _hold(prefix: str, app: str, destination: str, lines: list[bytes]) -> None:

@@ -42,7 +42,9 @@ engine is started with that configuration, which delivers to its destinations.
 
 With --dead-letters it is the records that a destination refused for good, kept
 aside, that are delivered once more; --list shows them and changes nothing. Those
-that are refused again are kept aside again.
+that are refused again are kept aside again. A sink is given in Python, never in a
+file: with --hold its records are held for it again, and the next start of the
+application delivers them.
 
 What was delivered is removed; segments of living processes, of other users and
 of newer formats are left alone. A replay that was interrupted can be repeated.
@@ -60,6 +62,7 @@ Examples:
   hydra replay --to rescued.log --destination app
   hydra replay --dead-letters --list
   hydra replay --dead-letters --to rescued.log
+  hydra replay --dead-letters --hold
 """
 
 CHUNK: Final = 32 * 1024 * 1024
@@ -189,12 +192,18 @@ def _engine() -> Engine:
     "--destination",
     metavar="NAME",
     callback=destination_name,
-    help="Only what waits for this destination (with --to).",
+    help="Only what is for this destination (with --to, --list, --hold).",
 )
 @click.option(
     "--dead-letters", "dead", is_flag=True, help="Deliver what was refused for good, once more."
 )
 @click.option("--list", "listing", is_flag=True, help="Show the dead letters, deliver nothing.")
+@click.option(
+    "--hold",
+    "holding",
+    is_flag=True,
+    help="Hold the dead letters again, for the next start of their application.",
+)
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -210,20 +219,25 @@ def replay(
     destination: str | None,
     dead: bool,
     listing: bool,
+    holding: bool,
     timeout: float,
 ) -> None:
     """Deliver, say what came of it, and exit with the status."""
-    if listing:
-        if not dead or target is not None:
-            raise click.UsageError("--list goes with --dead-letters, and without --to")
+    if listing or holding:
+        if not dead or target is not None or (listing and holding):
+            name, other = ("--list", "--hold") if listing else ("--hold", "--list")
+            raise click.UsageError(f"{name} goes with --dead-letters, without --to and {other}")
     elif (config is None) == (target is None):
-        raise click.UsageError("give either --config FILE or --to FILE")
-    if config is not None and (directories or destination) and not listing:
+        also = ", or --hold or --list" if dead else ""
+        raise click.UsageError(f"give either --config FILE or --to FILE{also}")
+    elif config is not None and (directories or destination):
         raise click.UsageError("DIR and --destination go with --to; a configuration names its own")
     try:
         where = search(directories, config, os.environ)
         if listing:
             status, found = _list(where.places, destination)
+        elif holding:
+            status, found = _hold_again(where.places, destination)
         elif target is not None:
             status, found = _to_file(target, where.places, destination, dead=dead)
         else:
@@ -253,8 +267,22 @@ def _list(where: list[Place], destination: str | None) -> tuple[int, int]:
             if destination in (None, letter.destination):
                 count += 1
                 click.echo(described(letter))
-    click.echo(f"{count:,} dead letter{'' if count == 1 else 's'}")
+    click.echo(_letters(count))
     return 0, count
+
+
+def _letters(count: int) -> str:
+    return f"{count:,} dead letter{'' if count == 1 else 's'}"
+
+
+def _hold_again(where: list[Place], destination: str | None) -> tuple[int, int]:
+    left = Left()
+    count = len(hold_again(where, left, destination=destination))
+    click.echo(
+        f"{_letters(count)} held again, for the next start of the application; "
+        f"{left.count:,} files left alone"
+    )
+    return 1 if left.count else 0, count + left.count
 
 
 def _to_file(
@@ -293,7 +321,7 @@ def _to_destinations(config: str, where: list[Place], timeout: float) -> tuple[i
 
 def _dead_to_destinations(config: str, where: list[Place], timeout: float) -> tuple[int, int]:
     left = Left()
-    held = hold_again(where, load(file=config, environ=os.environ), left)
+    held = hold_again(where, left, settings=load(file=config, environ=os.environ))
     status, found = _to_destinations(config, where, timeout)
     lines = {letter.line for letter in held}
     # As above: directories in which nothing is left have gone.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hydra
 from fallbacks.dead_letters import DeadLetters, Letter, encode, read
 from fallbacks.outcomes import Permanent
 from fallbacks.system import SYSTEM
@@ -161,9 +162,52 @@ def test_destination_that_is_not_configured(held, tmp_path, run_cli):
     assert (1, ["app.dead"]) == (result.exit_code, os.listdir(held))
 
 
+def test_back_to_a_sink(held, run_cli):
+    """
+    What a sink refused is held for it again, and the next start of the application delivers it.
+    """
+    arrived = []
+    result = run_cli("replay", "--dead-letters", "--hold", held)
+    aside = [path.name for path in held.iterdir() if ".dead" in path.name]
+    sink = {"name": "app", "sink": arrived.extend}
+    hydra.configure(app="shop", control_records=False, destinations=[sink])
+    while hydra.flush().pending:
+        """What is held is on its way."""
+    stats = hydra.close()
+
+    assert (0, []) == (result.exit_code, aside)
+    assert "3 dead letters held again" in result.output
+    assert [2, 3, 5] == [int(json.loads(each)["id"].rpartition("-")[2]) for each in arrived]
+    assert (3, 0) == (stats.replayed, stats.pending)
+
+
+def test_held_again_for_one_destination(held, run_cli):
+    """
+    Those of other destinations stay aside, and so do those that nobody would deliver.
+    """
+    bury(held, [7], destination="other")
+    (held / "lost.dead").write_bytes(encode(Letter(line("1r", 9), "i", "t", "r", 1)))
+    one = run_cli("replay", "--dead-letters", "--hold", "--destination", "other", held)
+    after = sorted(path.name for path in held.glob("*.dead"))
+    every = run_cli("replay", "--dead-letters", "--hold", held)
+
+    assert (0, ["app.dead", "lost.dead"]) == (one.exit_code, after)
+    assert "1 dead letter held again" in one.output
+    assert (1, ["lost.dead"]) == (every.exit_code, [path.name for path in held.glob("*.dead")])
+    assert "3 dead letters held again" in every.output
+    assert "1 files left alone" in every.output
+
+
 @pytest.mark.parametrize(
     "options",
-    [("--list",), ("--dead-letters",), ("--dead-letters", "--list", "--to", "x")],
+    [
+        ("--list",),
+        ("--hold",),
+        ("--dead-letters",),
+        ("--dead-letters", "--list", "--to", "x"),
+        ("--dead-letters", "--hold", "--to", "x"),
+        ("--dead-letters", "--hold", "--list"),
+    ],
 )
 def test_wrong_options(held, run_cli, options):
     """
