@@ -215,6 +215,11 @@ class Herald:
         if self._mail:
             self._wake()
 
+    def hush(self) -> None:
+        """Tell nothing more: whoever closed waits no longer, and may have gone on."""
+        self._leaving = True
+        self._mail.clear()
+
     @property
     def running(self) -> bool:
         """Whether its thread exists."""

@@ -256,8 +256,9 @@ class Run:
             service.help(final=True, seconds=AFTER)
             if self.gone:
                 service.close_own()
-        if self.herald is not None:
-            self.herald.wait_ended(max(0.0, deadline - monotonic()))
+        herald = self.herald
+        if herald is not None and not herald.wait_ended(max(0.0, deadline - monotonic())):
+            herald.hush()
 
     def _service_closed(self) -> None:
         if all(service.closed for service in self.services.values()):

@@ -176,10 +176,14 @@ def test_hook_that_raises_is_counted(sink):
 
 @pytest.mark.leaks_ok("the thread of a hook that never returns until the test lets it")
 def test_hook_that_hangs_holds_nothing_up(sink):
-    """The writer goes on, later events take each other's place, and the close is in time."""
-    let_go, hung = threading.Event(), threading.Event()
+    """
+    The writer goes on, later events take each other's place, the close is in time, and
+    after it no hook is called.
+    """
+    let_go, hung, calls = threading.Event(), threading.Event(), []
 
     def hang(event):
+        calls.append(event)
         hung.set()
         let_go.wait(60)
 
@@ -199,7 +203,7 @@ def test_hook_that_hangs_holds_nothing_up(sink):
     let_go.set()
     herald.wait_ended(kit.PATIENCE)
 
-    assert 1 == waiting
+    assert (1, 1) == (waiting, len(calls))
     assert (RECORDS + 1, 0) == (flushed.delivered, flushed.pending)
     assert took < 5.0
     assert stats.hooks.coalesced >= 99
