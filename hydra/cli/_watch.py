@@ -223,7 +223,10 @@ def _rate(value: float | None) -> str:
 def _latency(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value * 1e6:.0f} us" if value < 1e-3 else f"{value * 1e3:.3g} ms"
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} us"
+    # Three digits of what is just below a second would make four of the ms.
+    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:,.3g} s"
 
 
 def _seconds(value: float) -> str:

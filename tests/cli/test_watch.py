@@ -123,7 +123,8 @@ def test_picture():
     looked = history.look([Process(second, alive=True)], 2 * SECOND)
     text = "\n".join(picture(looked, 2 * SECOND))
 
-    for said in ("2,000", "under way", "open 1970-01-01T00:00:01Z", "500 us", "3 info quota"):
+    changed = "open 1970-01-01T00:00:01Z"
+    for said in ("2,000", "under way", changed, "500 us", "1.5 s", "3 info quota"):
         assert said in text
     assert "\x1b" not in text
     [line] = one_line_each(looked[0], 2 * SECOND)
