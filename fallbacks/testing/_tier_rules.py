@@ -32,6 +32,13 @@ _MANY: Final = 1000
 # What a tier is.
 
 
+def _can_be_made(s: Tried) -> None:
+    try:
+        _ = s.made
+    except BaseException as error:
+        raise Broken(f"making it raised {error!r}") from error
+
+
 def _is_one_kind(s: Tried) -> None:
     tier = s.tier
     closers = [name for name in ("close", "aclose") if hasattr(tier, name)]
@@ -223,8 +230,7 @@ def _stops_when_cancelled(s: Tried) -> None:
         raise DoesNotApply("a sync tier is left behind instead")
     tier = cast("AsyncTier", s.tier)
 
-    async def cancelled(rounds: int) -> None:
-        batch = s.batch(2)
+    async def cancelled(rounds: int, batch: Batch) -> Outcome | None:
         task = asyncio.ensure_future(tier.write(batch))
         for _ in range(rounds):
             await asyncio.sleep(0)
@@ -234,13 +240,17 @@ def _stops_when_cancelled(s: Tried) -> None:
         await asyncio.wait({task}, timeout=s.seconds * SHARE)
         if not task.done():
             raise Broken(f"a write that was cancelled after {rounds} rounds of the loop went on")
-        if not task.cancelled() and task.exception() is None:
-            honest(task.result(), len(batch))
+        if task.cancelled() or task.exception() is not None:
+            return None
+        return honest(task.result(), len(batch))
 
     if s.has("hang") and s.has("heal"):
         s.hang()
     for rounds in range(_ROUNDS + 1):
-        s.run(cancelled(rounds))
+        batch = s.batch(2)
+        answer = s.run(cancelled(rounds, batch))
+        if answer is not None and s.has("received"):
+            agrees(s, batch, answer)
     if s.has("heal"):
         s.heal()
     delivers_in_time(s, s.batch(1))
@@ -337,6 +347,7 @@ def _is_quiet(s: Tried) -> None:
 
 
 TIER_CASES: Final[tuple[Case[Tried], ...]] = (
+    Case("made", "A tier can be made while its receiver is well.", _can_be_made, vital=True),
     Case("one kind", "A tier is sync (write, close) or async (async write, aclose), not a "
           "mixture.", _is_one_kind, vital=True),
     Case("answer", "To every write a tier answers with an outcome that can be true of its "
@@ -368,8 +379,8 @@ TIER_CASES: Final[tuple[Case[Tried], ...]] = (
     Case("healing", "When its receiver is well again a tier works again.", _works_again),
     Case("late answer", "A write that was left behind answers as honestly as any other, and the "
           "tier works again.", _is_honest_when_late),
-    Case("cancellation", "An async write that is cancelled stops, wherever it is, and the tier "
-          "works again.", _stops_when_cancelled),
+    Case("cancellation", "An async write that is cancelled stops, wherever it is, or answers as "
+          "honestly as any other, and the tier works again.", _stops_when_cancelled),
     Case("free loop", "An async tier never blocks the event loop.", _leaves_the_loop_free),
     Case("any thread", "Writes come one at a time, and each may come from another thread.",
           _is_bound_to_no_thread),
