@@ -19,8 +19,11 @@ OPTIONS = {
 NATIVE = [
     Extension(
         "hydra.engine._native",
-        [f"native/{name}.c" for name in ("module", "method", "route", "slot", "text")],
-        depends=[f"native/{name}.h" for name in ("method", "route", "slot", "text")],
+        [
+            f"native/{name}.c"
+            for name in ("module", "method", "route", "route_type", "line", "slot", "text")
+        ],
+        depends=[f"native/{name}.h" for name in ("method", "route", "route_parts", "slot", "text")],
         **OPTIONS,
     ),
     Extension("fallbacks._native", ["native/append.c"], **OPTIONS),

@@ -23,7 +23,8 @@ typedef struct {
     PyObject *references; /* weak ones, to this */
 } LevelMethod;
 
-static Slot routes_slot = {"_routes"}, by_level_slot = {"by_level"};
+static Slot routes_slot = {.name = "_routes"};
+static Slot by_level_slot = {.name = "by_level"};
 
 /* Return what the routes of *log* have for the level: borrowed, or NULL where they do not say. */
 static PyObject *

@@ -3,6 +3,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#ifdef Py_GIL_DISABLED
+#error "This relies on the interpreter's lock; without it, Python takes the Python functions."
+#endif
+
 #include "method.h"
 #include "route.h"
 

@@ -1,7 +1,7 @@
 /*
  * The slots of Python classes (`__slots__`, and the fields of msgspec's structs) lie at fixed
  * places in their objects. The place stands in the member descriptor of the class that
- * declares the slot, and holds for its subclasses.
+ * declares the slot, and holds for subclasses that do not have another attribute of that name.
  */
 
 #include "slot.h"
@@ -21,8 +21,8 @@ find(Slot *slot, PyTypeObject *type)
         PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
         PyTypeObject *owner = PyDescr_TYPE(found);
         if (member->type == T_OBJECT_EX && PyType_IsSubtype(type, owner)) {
-            Py_INCREF(owner);
-            Py_XSETREF(slot->owner, owner);
+            Py_INCREF(type);
+            Py_XSETREF(slot->type, type);
             slot->offset = member->offset;
             usable = 1;
         }
@@ -35,8 +35,7 @@ PyObject *
 slot_get(Slot *slot, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
-    if (type != slot->owner && (slot->owner == NULL || !PyType_IsSubtype(type, slot->owner)) &&
-        !find(slot, type)) {
+    if (type != slot->type && !find(slot, type)) {
         return NULL;
     }
     return *(PyObject **)((char *)object + slot->offset);

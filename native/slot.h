@@ -8,12 +8,12 @@
 
 typedef struct {
     const char *name;
-    PyTypeObject *owner;
+    PyTypeObject *type; /* of the last object that was asked */
     Py_ssize_t offset;
 } Slot;
 
 /* Return the attribute of *object*, borrowed, or NULL where it is no slot, or empty. It never
-   raises. Which class has the slot is found out at the first object, and kept. */
+   raises. Where the slot lies is found out at the first object of a type, and kept. */
 PyObject *slot_get(Slot *slot, PyObject *object);
 
 #endif

@@ -10,7 +10,6 @@ to anything but 0) everything is the same, and a call takes longer. An empty var
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from mmap import mmap
@@ -79,7 +78,7 @@ def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
         encoder=encoder,
         encode=encode,
         context=variable,
-        time_ns=None if run.time_ns is time.time_ns else run.time_ns,
+        time_ns=run.time_ns,
         middle=middle,
         prefix=stream.prefix,
         numbers=stream.numbers,

@@ -22,7 +22,7 @@ class Route:
         encoder: LineEncoder,
         encode: Callable[[object], bytes],
         context: ContextVar[Any],
-        time_ns: Callable[[], int] | None,
+        time_ns: Callable[[], int],
         middle: bytes,
         prefix: bytes,
         numbers: Iterator[int],
