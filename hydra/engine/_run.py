@@ -49,6 +49,9 @@ _PARK: Final = 0.1
 # Seconds that close waits at least for files and directories to be let go of.
 _LET_GO: Final = 2.0
 
+# Seconds that hooks get at a close whose time the destinations have used up.
+_TOLD: Final = 0.5
+
 
 class Run:
     """
@@ -257,7 +260,7 @@ class Run:
             if self.gone:
                 service.close_own()
         herald = self.herald
-        if herald is not None and not herald.wait_ended(max(0.0, deadline - monotonic())):
+        if herald is not None and not herald.wait_ended(max(_TOLD, deadline - monotonic())):
             herald.hush()
 
     def _service_closed(self) -> None:

@@ -210,6 +210,23 @@ def test_hook_that_hangs_holds_nothing_up(sink):
     assert stats.hooks.running > 0
 
 
+def test_drops_of_a_close_out_of_time_are_told(sink):
+    """A hook has a moment although the destination has hung for the whole time of the close."""
+    counts = []
+
+    def count(event):
+        threading.Event().wait(0.05)
+        counts.append(event.count)
+
+    log = configure(sink, on_drop=count)
+    fill(sink, log)
+    stats = hydra.close(0.1)
+    told = sum(counts)
+    sink.open()
+
+    assert stats.dropped == told > 0
+
+
 def test_hook_that_logs_does_not_feed_itself(sink):
     """A hook about drops whose own record is dropped is not called over and over."""
     calls = []
