@@ -20,6 +20,7 @@ static Slot tracked_slot = {.name = "_tracked"};
 static Slot moment_slot = {.name = "moment"};
 static Slot limit_slot = {.name = "limit"};
 static Slot idle_slot = {.name = "idle"};
+static Slot unit_slot = {.name = "unit"};
 
 /* -- the time */
 
@@ -97,19 +98,44 @@ have_room(Route *self)
     return 1;
 }
 
+/* Append *item* to queue number *place*; return whether there was memory for it. */
+static int
+append(Route *self, Py_ssize_t place, PyObject *item)
+{
+    PyObject *done = PyObject_CallOneArg(PyTuple_GET_ITEM(self->appends, place), item);
+    if (done == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_DECREF(done);
+    return 1;
+}
+
+/* Fill the places of queue number *place* that *line* takes beyond its first. */
+static void
+pad(Route *self, Py_ssize_t place, PyObject *line)
+{
+    PyObject *unit = slot_get(&unit_slot, PyTuple_GET_ITEM(self->queues, place));
+    Py_ssize_t most = unit == NULL ? 0 : PyLong_AsSsize_t(unit);
+    for (Py_ssize_t left = PyBytes_GET_SIZE(line) - most; most > 0 && left > 0; left -= most) {
+        append(self, place, Py_None);
+    }
+    PyErr_Clear();
+}
+
 /* Append *line* to every queue; return how many took it. With an exception, one that a signal
    handler raised: everything is done nevertheless. */
 static Py_ssize_t
-append(Route *self, PyObject *line, PyObject *number)
+append_to_all(Route *self, PyObject *line, PyObject *number)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(self->appends), taken = 0;
     char missed[MOST_QUEUES] = {0};
     for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *done = PyObject_CallOneArg(PyTuple_GET_ITEM(self->appends, i), line);
-        missed[i] = done == NULL;
-        taken += done != NULL;
-        PyErr_Clear();
-        Py_XDECREF(done);
+        missed[i] = !append(self, i, line);
+        if (!missed[i]) {
+            pad(self, i, line);
+            taken++;
+        }
     }
     PyObject *type = NULL, *error = NULL, *trace = NULL;
     for (Py_ssize_t i = 0; taken < count && i < count; i++) {
@@ -187,7 +213,7 @@ number_and_queue(Route *self, Buffer *buffer, char *begin)
     /* With its last byte, which is that of every bytes object. */
     memcpy(at + size, ending, sizeof(ending));
     Py_SET_SIZE(line, size + (Py_ssize_t)sizeof(ending) - 1);
-    Py_ssize_t taken = append(self, line, number);
+    Py_ssize_t taken = append_to_all(self, line, number);
     Py_DECREF(line);
     Py_DECREF(number);
     if (ring_anyway(self) < 0) {

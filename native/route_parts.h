@@ -9,8 +9,8 @@
 #include "route.h"
 #include "text.h"
 
-/* Longer lines take the careful way, as do those that need more than one place of a queue. */
-#define BUFFER_SIZE 4096
+/* Longer lines take the careful way. */
+#define BUFFER_SIZE 16384
 
 typedef struct {
     PyObject_HEAD

@@ -68,7 +68,6 @@ def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
     if len(queues) > _native.MOST_QUEUES or not isinstance(run.home, mmap):
         return route
     encoder = run.encoder
-    guaranteed = level >= ERROR
 
     def lost(number: int, place: int) -> None:
         stream.writers[place].note_drop(stream.label, number, level_name(level), NO_MEMORY)
@@ -85,10 +84,9 @@ def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
         queues=queues,
         entries=tuple(queue.entries for queue in queues),
         appends=tuple(queue.entries.append for queue in queues),
-        # What is guaranteed goes through the journal first. All else is queued at once, where
-        # its line fits into one place of each queue.
-        send=partial(stream.send, level=level) if guaranteed else None,
-        room=encoder.limit if guaranteed else min(stream.fat, encoder.limit),
+        # What is guaranteed goes through the journal first. All else is queued at once.
+        send=partial(stream.send, level=level) if level >= ERROR else None,
+        room=encoder.limit,
         lost=lost,
         empty=EMPTY,
         queued=QUEUED,

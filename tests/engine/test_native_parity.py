@@ -161,7 +161,7 @@ def test_many_fields(ways, count):
 @pytest.mark.parametrize(
     ("options", "around"),
     [
-        ({}, 4096),
+        ({}, 16_384),
         ({"queue": {"records": 128, "bytes": "64 KiB"}}, 512 - 64),
         ({"queue": {"records": 128, "bytes": "64 KiB"}}, 512),
     ],
@@ -204,6 +204,7 @@ PLAIN = {
     "escapes": ('"\\\n\x7f\x85\u2028', {"a": "\x00é€😀"}),
     "forty fields": ("m", {f"k{n}": n for n in range(40)}),
     "a long message": ("x" * 400, {}),
+    "more than one place": ("x" * 3000, {}),
 }
 
 
@@ -233,7 +234,7 @@ def test_plain_record_is_compiled(left, word, sinks):
         (1, (), {}),
         ("%s", ("a",), {}),
         ("\ud800", (), {}),
-        ("x" * 5000, (), {}),
+        ("x" * 20_000, (), {}),
         ("m", (), {"a": "\ud800"}),
         ("m", (), {"a": 2**63}),
         ("m", (), {"a": Word("x")}),
@@ -260,6 +261,27 @@ def test_anything_else_is_left_to_python(left, message, args, fields):
 
     assert [message] * 3 == left
     assert (4, 4) == (stats.accepted, stats.delivered)
+
+
+@pytest.mark.parametrize("size", [400, 512, 1024, 1500, 15_000])
+def test_long_line_takes_its_places(left, size):
+    """A line of several places' size takes as many as it does on the way of the Python route."""
+    ways = Ways([Sink()], queue={"records": 1024, "bytes": "512 KiB"})
+    hydra.flush()
+    (service,) = ENGINE.run.services.values()
+    queue, ticket = service.queue, service.chain.ticket
+    # Whoever holds it keeps all others from taking what is queued.
+    ticket.acquire()
+    left.clear()
+    ways.log.info("x" * size)
+    (line, *padding) = queue.entries
+    ticket.release()
+    stats = closed()
+
+    assert [] == left
+    assert [None] * queue.padding(len(line)) == padding
+    assert (len(line) - 1) // 512 == len(padding)
+    assert stats.balanced
 
 
 def test_more_fields_than_the_compiled_call_has_places_for(left):
