@@ -14,8 +14,7 @@ from hydra.engine import ENGINE, _compiled, _route
 
 needs_compiled = pytest.mark.skipif(
     not _compiled.COMPILED,
-    reason="there is no compiled call path here: HYDRA_PURE_PYTHON is set, or it was not built (it "
-    "needs a C compiler, the headers of Python, and CPython with its lock)",
+    reason="the call path is not compiled here (HYDRA_PURE_PYTHON, or nothing to build it with)",
 )
 """Marks what there is to test in a process with the compiled call path only."""
 

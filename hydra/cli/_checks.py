@@ -22,6 +22,7 @@ from typing import Final, Literal
 from ..config import Settings, StateDirectory, load, state_directory
 from ..config._defaults import STRATEGY
 from ..core.exceptions import ConfigurationError
+from ..engine import NATIVE_SWITCH
 from ._version import installed_version
 from .audit._sources import shown
 
@@ -87,6 +88,24 @@ def check_dependencies(
             "ok" if found else "note",
             f"{name} is installed" if found else f"{name} is not installed (pip install {text})",
         )
+
+
+def check_call_path(*, compiled: bool, turned_off: bool) -> Iterator[Finding]:
+    """Say whether the call path is compiled here, and why not."""
+    if compiled:
+        yield Finding("call path", "ok", "compiled")
+        return
+    cause = (
+        f"{NATIVE_SWITCH} is set"
+        if turned_off
+        else "the extension was not built for this interpreter; install a C compiler and the "
+        "headers of Python, then hydra-log again"
+    )
+    yield Finding(
+        "call path",
+        "note",
+        f"pure Python ({cause}): a call takes several times as long, everything else is the same",
+    )
 
 
 def check_configuration(

@@ -15,8 +15,10 @@ import click
 
 from ..config import Settings, load
 from ..core.exceptions import ConfigurationError
+from ..engine import COMPILED, TURNED_OFF
 from ._checks import (
     Finding,
+    check_call_path,
     check_configuration,
     check_dependencies,
     check_files,
@@ -38,11 +40,11 @@ from .audit._sources import shown
 HELP: Final = """\
 Check the environment, and say what is wrong with it.
 
-Looks at the versions, the packages installed, the configuration in force (a file
-and the HYDRA_* variables), the state directory, the files that destinations
-write, disk space, what dead processes left, what was refused for good, the processes that publish
-their statistics, and the terminal. The state directory is made if it is not there, as the
-application would make it.
+Looks at the versions, the packages installed, whether the call path is compiled,
+the configuration in force (a file and the HYDRA_* variables), the state directory,
+the files that destinations write, disk space, what dead processes left, what was
+refused for good, the processes that publish their statistics, and the terminal.
+The state directory is made if it is not there, as the application would make it.
 
 With --watch it shows running processes instead, until Ctrl-C: what they take in, deliver and
 drop per second, their queues, held records and tiers. They publish it when configured with
@@ -74,6 +76,7 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Iterator[Finding]
         installed_version(), tuple(map(int, platform.python_version_tuple()[:2]))
     )
     yield from check_installation()
+    yield from check_call_path(compiled=COMPILED, turned_off=TURNED_OFF)
     yield from check_dependencies()
     settings, findings = check_configuration(config, environ)
     yield from findings

@@ -21,7 +21,8 @@ from ..core.line import EMPTY, encode
 from ._receipts import DROPPED, FILTERED, QUEUED
 from ._stream import NO_MEMORY
 
-TURNED_OFF: Final = os.environ.get("HYDRA_PURE_PYTHON", "") not in {"", "0"}
+NATIVE_SWITCH: Final = "HYDRA_PURE_PYTHON"
+TURNED_OFF: Final = os.environ.get(NATIVE_SWITCH, "") not in {"", "0"}
 """Whether the environment asks for a process without it."""
 
 try:

@@ -15,6 +15,7 @@ import pytest
 
 from hydra.cli import _checks, _version, main
 from hydra.config import Refusal, StateDirectory, load
+from hydra.engine import COMPILED
 
 from .logfiles import records, write_held
 
@@ -60,6 +61,15 @@ class TestCommand:
 
         assert f"destination a: file {tmp_path}/a.log, mirror, copies 2" in output
         assert f"{tmp_path}/copy.log can be made" in output
+
+    def test_call_path(self, run_cli, environ):
+        """
+        The report says which call path this process has.
+        """
+        output = run_cli("doctor", env=environ).output
+        said = "ok     call path      compiled" if COMPILED else "note   call path      pure Python"
+
+        assert said in output
 
     def test_wrong_configuration(self, tmp_path, run_cli, environ):
         """
@@ -117,6 +127,23 @@ class TestChecks:
         A Python that is too old is wrong, a tree that is not installed is not.
         """
         assert expected == statuses(_checks.check_version(version, python))
+
+    @pytest.mark.parametrize(
+        ("compiled", "turned_off", "status", "words"),
+        [
+            (True, False, "ok", ["compiled"]),
+            (False, True, "note", ["HYDRA_PURE_PYTHON is set", "several times as long"]),
+            (False, False, "note", ["not built", "C compiler", "several times as long"]),
+        ],
+    )
+    def test_call_path(self, compiled, turned_off, status, words):
+        """
+        A call path in Python is noted with its cause and consequence, and is nothing wrong.
+        """
+        [finding] = _checks.check_call_path(compiled=compiled, turned_off=turned_off)
+
+        assert status == finding.status
+        assert [] == [word for word in words if word not in finding.text]
 
     def test_mixed_installation(self):
         """

@@ -138,6 +138,8 @@ def _ways(request):
 )  # fmt: skip
 @example("info", "m", (), {"a": 2**63}, {}, {}, NOW, False)
 @example("info", "m", (), {"a": 1}, {"a": 2}, {"a": 3}, NOW, False)
+@example("info", "m", (), {"a": 1}, {"a": 2}, {}, NOW, False)
+@example("info", "m", (), {"a": 1}, {}, {"a": 3}, NOW, False)
 @example("info", "m", (), {}, {"a": 2}, {"a": 3}, NOW, False)
 @example("info", "m", (), {}, {"a": 2}, {"b": 3}, NOW, True)
 def test_same_bytes(ways, word, message, args, fields, bound, around, now, tracked):

@@ -77,7 +77,7 @@ def _ways(log):
         "too long": lambda n: log.info(LONG * 40, text=LONG),
         "huge number": lambda n: log.info(LONG, number=2**70),
         "list": lambda n: log.info(LONG, number=[INTEGER]),
-        "no message": wrongly(lambda: log.info(**{"a": LONG})),
+        "no message": wrongly(lambda: log.info(a=LONG)),
         "number for a name": wrongly(lambda: log.info(LONG, **{1: LONG})),
         "filtered": lambda n: log.trace(LONG, number=INTEGER),
     }

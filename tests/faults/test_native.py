@@ -122,7 +122,7 @@ def test_forked(tmp_path, fork, level):
     runs = {}
     for record in world.records():
         run, _, number = record["id"].partition(".")
-        label, _, number = number.rpartition("-")
+        number = number.rpartition("-")[2]
         runs.setdefault(run, []).append((record["message"], int(number)))
 
     assert child.startswith("0 True False")
