@@ -11,11 +11,13 @@ import tracemalloc
 import weakref
 from collections import deque
 from contextlib import ExitStack, suppress
+from itertools import count
 from time import time_ns
 
 import pytest
 
 import hydra
+from hydra.core.context import variable
 from hydra.core.levels import ERROR, INFO
 from hydra.engine import ENGINE
 from tests._compiled import needs_compiled, set_clock, watched
@@ -105,9 +107,11 @@ def test_nothing_is_kept(log, way, sinks, around):
     def held():
         hydra.flush(PATIENCE)
         gc.collect()
-        routes = log._routes.by_level.values()
-        route = next(each for each in routes if type(each).__name__ == "Route")
-        each = [*parts, route, route.encoder, route.middle, route.prefix, route.home, route.careful]
+        each = [*parts, variable.get()]
+        for route in log._routes.by_level.values():
+            if type(route).__name__ == "Route":
+                each += [route, route.encoder, route.middle, route.prefix, route.home]
+                each += [route.careful, route.numbers]
         return [sys.getrefcount(part) for part in each]
 
     with hydra.context(request=LONG) if around else ExitStack():
@@ -132,15 +136,21 @@ def test_nothing_is_kept(log, way, sinks, around):
 
 @pytest.mark.parametrize("where", ["clock", "tick"])
 def test_nothing_is_kept_of_a_failure(log, where):
-    """What the clock raises leaves no reference behind, however often it does."""
+    """What the clock or its tick raises leaves no reference behind, however often it does."""
     configure(lambda lines: None)
     log.info(LONG)
-    set_clock(log, _raising if where == "clock" else lambda: 2**70)
-    parts = [LONG, log, ENGINE.run.encoder]
+    encoder, real = ENGINE.run.encoder, ENGINE.run.encoder._on_tick
+    # Each time another millisecond.
+    set_clock(log, _raising if where == "clock" else count(10**18, 2_000_000).__next__)
+    encoder._on_tick = _raising
+    parts = [LONG, log, encoder]
     before = [sys.getrefcount(part) for part in parts]
-    for _ in range(1_000):
-        with pytest.raises((OSError, OverflowError)):
-            log.info(LONG)
+    try:
+        for _ in range(1_000):
+            with pytest.raises(OSError, match="the clock stands"):
+                log.info(LONG)
+    finally:
+        encoder._on_tick = real
     more = [sys.getrefcount(part) - then for part, then in zip(parts, before, strict=True)]
 
     assert [] == [each for each in more if abs(each) > 20], more
