@@ -9,6 +9,11 @@ join a chain and its held store for whoever has lines and no engine.
 
 from __future__ import annotations
 
+# Up to Python 3.12 the thread that imports it first is the main one to it, for good, and
+# event loops and signal handlers rely on that: it must not be one of ours, in which a
+# sink may be the first to need it.
+import threading as _threading  # noqa: F401
+
 from ._sending import Sent
 from .batch import Batch
 from .breaker import Breaker

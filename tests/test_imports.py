@@ -57,6 +57,20 @@ import {package}
 print(len(os.listdir("/proc/self/task")) - before)
 """
 
+MAIN_THREAD = """
+import _thread
+import {package}
+done = _thread.allocate_lock()
+done.acquire()
+def work():
+    import threading
+    done.release()
+_thread.start_new_thread(work, ())
+done.acquire()
+import threading
+print(threading.current_thread() is threading.main_thread())
+"""
+
 
 def fresh(code: str) -> list[str]:
     """Run *code* in a new interpreter, warnings being errors, and return its lines."""
@@ -96,6 +110,14 @@ def test_import_starts_no_thread(name: str) -> None:
     Importing a package leaves the process with the threads it had.
     """
     assert ["0"] == fresh(COUNT_THREADS.format(package=name))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_main_thread_stays_the_main_thread(name: str) -> None:
+    """
+    What a thread of ours imports first does not make it the main thread of the process.
+    """
+    assert ["True"] == fresh(MAIN_THREAD.format(package=name))
 
 
 def test_fallbacks_stands_alone() -> None:

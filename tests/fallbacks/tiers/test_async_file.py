@@ -244,7 +244,7 @@ def test_importing_the_tiers_loads_no_machinery():
     script = """
         import sys, fallbacks.tiers
         heavy = {"asyncio", "aiofiles", "anyio", "concurrent.futures", "logging",
-                 "socket", "threading", "fallbacks.tiers._executor"}
+                 "socket", "fallbacks.tiers._executor"}
         print(sorted(heavy & set(sys.modules)))
     """
     done = subprocess.run(
