@@ -85,6 +85,10 @@ call(PyObject *method, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     }
     if (receipt == NULL && !PyErr_Occurred()) {
         receipt = call_careful(route, args, nargs, kwnames);
+        if (receipt == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+            /* That function raises none of its own: it was not even begun. */
+            receipt = route_give_up(route);
+        }
     }
     Py_DECREF(route);
     return receipt;

@@ -123,22 +123,13 @@ pad(Route *self, Py_ssize_t place, PyObject *line)
     PyErr_Clear();
 }
 
-/* Append *line* to every queue; return how many took it. With an exception, one that a signal
-   handler raised: everything is done nevertheless. */
-static Py_ssize_t
-append_to_all(Route *self, PyObject *line, PyObject *number)
+/* Have *number* counted as dropped at the queues that have *missed* it. With an exception, one
+   that a signal handler raised: everything is told nevertheless. */
+static void
+tell_lost(Route *self, PyObject *number, const char *missed)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(self->appends), taken = 0;
-    char missed[MOST_QUEUES] = {0};
-    for (Py_ssize_t i = 0; i < count; i++) {
-        missed[i] = !append(self, i, line);
-        if (!missed[i]) {
-            pad(self, i, line);
-            taken++;
-        }
-    }
     PyObject *type = NULL, *error = NULL, *trace = NULL;
-    for (Py_ssize_t i = 0; taken < count && i < count; i++) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->queues); i++) {
         PyObject *told = missed[i] ? PyObject_CallFunction(self->lost, "On", number, i) : NULL;
         Py_XDECREF(told);
         if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
@@ -153,6 +144,24 @@ append_to_all(Route *self, PyObject *line, PyObject *number)
         }
     }
     PyErr_Restore(type, error, trace);
+}
+
+/* Append *line* to every queue; return how many took it. An exception is that of `tell_lost`. */
+static Py_ssize_t
+append_to_all(Route *self, PyObject *line, PyObject *number)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(self->appends), taken = 0;
+    char missed[MOST_QUEUES] = {0};
+    for (Py_ssize_t i = 0; i < count; i++) {
+        missed[i] = !append(self, i, line);
+        if (!missed[i]) {
+            pad(self, i, line);
+            taken++;
+        }
+    }
+    if (taken < count) {
+        tell_lost(self, number, missed);
+    }
     return taken;
 }
 
@@ -269,6 +278,24 @@ route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
     }
     buffer.end = bytes + BUFFER_SIZE;
     return put_object(&buffer, self->prefix) ? number_and_queue(self, &buffer, bytes) : NULL;
+}
+
+PyObject *
+route_give_up(PyObject *route)
+{
+    Route *self = (Route *)route;
+    PyErr_Clear();
+    PyObject *number = *(char *)self->page.buf ? PyIter_Next(self->numbers) : NULL;
+    if (number != NULL) {
+        char missed[MOST_QUEUES];
+        memset(missed, 1, sizeof(missed));
+        tell_lost(self, number, missed);
+        Py_DECREF(number);
+    }
+    else {
+        PyErr_Clear();
+    }
+    return PyErr_Occurred() ? NULL : Py_NewRef(self->dropped);
 }
 
 PyObject *

@@ -16,6 +16,10 @@ extern PyTypeObject Route_Type;
 PyObject *route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
                       PyObject *const *names, PyObject *const *values);
 
+/* Count a record for which there is no memory at all, not even to call the Python function, and
+   say that it is dropped; what was raised is forgotten. */
+PyObject *route_give_up(PyObject *route);
+
 /* The Python function that knows every case, borrowed. */
 PyObject *route_careful(PyObject *route);
 
