@@ -81,6 +81,27 @@ def test_allocation_that_fails(tmp_path, level, sinks):
     assert set(kept) == set().union(*had)
 
 
+@pytest.mark.parametrize("level", ["info", "error"])
+@pytest.mark.parametrize("refused", [2, 8, 30])
+def test_no_memory_for_a_while(tmp_path, refused, level):
+    """
+    Where there is not even memory to call the Python function, a call returns and raises nothing.
+    """
+    pytest.importorskip("_testcapi", reason="this Python was built without _testcapi")
+    world = World(tmp_path)
+    program = REFUSED.format(
+        level=level, number=40 if level == "error" else 20, sinks=1, state=str(world.state)
+    ).replace("n + 1)", f"n + {refused})")
+    ended = world.run(program)
+    skip_if_python_crashes(ended.status)
+
+    assert (0, "") == (ended.status, ended.stderr)
+    kind, raised, _, _, accepted, _ = json.loads(ended.stdout)
+    # For want of memory to note a drop, a number may be missing unannounced, and told as lost.
+    assert ("Route", []) == (kind, raised)
+    assert accepted >= 160
+
+
 FORKED = """
 import ctypes
 # Not CDLL, which lets go of the interpreter: another thread might have it at the fork.
