@@ -14,7 +14,7 @@ NOTE: Final = (
     "at 64 KiB, and marks it."
 )
 METRICS: Final = {"rate": Metric("MB a second", "MB/s", more=True)}
-SIZES: Final = {"100 B": 100, "1 kB": 1_000, "10 kB": 10_000, "60 kB": 60_000, "100 kB": 100_000}
+SIZES: Final = {"100 B": 100, "1 kB": 1_000, "60 kB": 60_000, "100 kB": 100_000}
 _MOST = 40_000_000
 """Bytes of one program: a library with no bound on its queue has them all in memory."""
 
