@@ -75,22 +75,31 @@ async def produce_on_loop(
     made: int = 0,
     most: int = STRIDE,
     chunk: int = _CHUNK,
+    turn: float = 0.001,
 ) -> int:
-    """As `produce`, for calls that are made in a coroutine, and awaited where they can be."""
+    """
+    As `produce`, for calls that are made in a coroutine, and awaited where they can be.
+
+    The loop gets a turn after the first *chunk* that ends *turn* seconds after the last.
+    """
     # Here: it brings `logging` along, which memory and start of a script must not have yet.
     from asyncio import sleep
 
     seq = first = producer * STRIDE
     seq += made
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end and seq - first < most:
+    now = time.perf_counter()
+    end, due = now + seconds, now + turn
+    while now < end and seq - first < most:
         for _ in range(chunk):
             said = info(MESSAGE, seq=seq, **FIELDS)
             # Some give nothing to await where the level is off.
             if awaited and said is not None:
                 await said
             seq += 1
-        await sleep(0)
+        now = time.perf_counter()
+        if now >= due:
+            await sleep(0)
+            due = now + turn
     return seq - first
 
 
