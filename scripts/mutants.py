@@ -9,7 +9,8 @@ Rule 1: patches are applied to copies of the tree, made at the start of a run; t
 itself is only read.
 Rule 2: a patch applies where its old lines stand in the file exactly once, wherever
 that is by now. Its line numbers are for readers.
-Rule 3: the tests are run on an unbroken copy, too. Were one of them to fail there, its
+Rule 3: without the compiled call path, which would stand in front of what is broken.
+Rule 4: the tests are run on an unbroken copy, too. Were one of them to fail there, its
 failing would say nothing about a mutant.
 """
 
@@ -40,7 +41,14 @@ PAGE: Final = ROOT / "docs" / "mutants.md"
 
 # What a run of the tests reads.
 _TREE: Final = ("hydra", "fallbacks", "tests", "docs", "examples", "scripts", "benchmarks")
-_FILES: Final = ("pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
+_FILES: Final = (
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+)
 
 # Seconds for one test, and for all tests of one mutant. The slowest of them takes a
 # few seconds on a quiet machine.
@@ -250,7 +258,8 @@ class Copy:
                 sys.executable, "-m", "pytest", "-v", "-rfE", "--tb=no", "--no-header",
                 "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}", *options, *tests,
             ],
-            cwd=self.place, env={**os.environ, "PYTHONPATH": str(self.place)}, text=True,
+            cwd=self.place, text=True,
+            env={**os.environ, "PYTHONPATH": str(self.place), "HYDRA_PURE_PYTHON": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process:  # fmt: skip
