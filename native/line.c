@@ -10,32 +10,103 @@
 #include "slot.h"
 
 static Slot bound_slot = {.name = "_bound"};
+static Slot depth_slot = {.name = "_depth"};
 static Slot known_slot = {.name = "known"};
+static Slot within_slot = {.name = "within"};
 static Slot data_slot = {.name = "data"};
 static Slot keys_slot = {.name = "keys"};
 static Slot cut_slot = {.name = "cut"};
 static Slot encoded_slot = {.name = "encoded"};
 
+/* More containers in each other take the careful way. */
+#define MOST_DEPTH 8
+
+/* Whether *name* is a string that may be written as it is, and hides no secret. */
+static int
+is_known(PyObject *known, PyObject *name)
+{
+    return known != NULL && PyAnySet_CheckExact(known) && PyUnicode_CheckExact(name) &&
+           PySet_Contains(known, name) == 1;
+}
+
 int
 are_plain(Route *self, Py_ssize_t count, PyObject *const *names, PyObject *const *values)
 {
-    PyObject *known = slot_get(&known_slot, self->encoder);
-    if (known == NULL || !PyAnySet_CheckExact(known)) {
-        return 0;
-    }
+    PyObject *known = slot_get(&known_slot, self->names);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *value = values[i];
-        if (!PyUnicode_CheckExact(names[i]) || PySet_Contains(known, names[i]) != 1 ||
+        if (!is_known(known, names[i]) ||
             !(PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyBool_Check(value) ||
-              PyFloat_CheckExact(value) || value == Py_None)) {
+              PyFloat_CheckExact(value) || value == Py_None || PyDict_CheckExact(value) ||
+              PyList_CheckExact(value) || PyTuple_CheckExact(value))) {
             return 0;
         }
     }
     return 1;
 }
 
+/* Write a name, which is known to be ASCII without anything that wants an escape. */
 static int
-put_value(Route *self, Buffer *buffer, PyObject *value)
+put_name(Buffer *buffer, PyObject *name)
+{
+    return put_bytes(buffer, "\"", 1) &&
+           put_bytes(buffer, PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)) &&
+           put_bytes(buffer, "\":", 2);
+}
+
+static int put_value(Route *self, Buffer *buffer, PyObject *value, int depth);
+
+static int
+put_dict(Route *self, Buffer *buffer, PyObject *dict, int depth)
+{
+    PyObject *known = slot_get(&within_slot, self->names), *name, *value;
+    Py_ssize_t at = 0;
+    char before = '{';
+    while (PyDict_Next(dict, &at, &name, &value)) {
+        if (!is_known(known, name) || !put_bytes(buffer, &before, 1) || !put_name(buffer, name) ||
+            !put_value(self, buffer, value, depth)) {
+            return 0;
+        }
+        before = ',';
+    }
+    return before == '{' ? put_bytes(buffer, "{}", 2) : put_bytes(buffer, "}", 1);
+}
+
+static int
+put_items(Route *self, Buffer *buffer, PyObject *const *items, Py_ssize_t count, int depth)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!put_bytes(buffer, i ? "," : "[", 1) || !put_value(self, buffer, items[i], depth)) {
+            return 0;
+        }
+    }
+    return count ? put_bytes(buffer, "]", 1) : put_bytes(buffer, "[]", 2);
+}
+
+/* Write a container; *depth* counts those around it. */
+static int
+put_container(Route *self, Buffer *buffer, PyObject *value, int depth)
+{
+    PyObject *allowed = slot_get(&depth_slot, self->encoder);
+    /* One that contains itself ends here, too. */
+    if (depth >= MOST_DEPTH || allowed == NULL || depth >= PyLong_AsLong(allowed)) {
+        return 0;
+    }
+    if (PyDict_CheckExact(value)) {
+        return put_dict(self, buffer, value, depth + 1);
+    }
+    if (PyList_CheckExact(value)) {
+        return put_items(self, buffer, ((PyListObject *)value)->ob_item, PyList_GET_SIZE(value),
+                         depth + 1);
+    }
+    /* A pair may be the name of a secret and the secret. */
+    return PyTuple_CheckExact(value) && PyTuple_GET_SIZE(value) != 2 &&
+           put_items(self, buffer, ((PyTupleObject *)value)->ob_item, PyTuple_GET_SIZE(value),
+                     depth + 1);
+}
+
+static int
+put_value(Route *self, Buffer *buffer, PyObject *value, int depth)
 {
     if (PyUnicode_CheckExact(value)) {
         return put_string(buffer, value);
@@ -54,6 +125,9 @@ put_value(Route *self, Buffer *buffer, PyObject *value)
     if (value == Py_False) {
         return put_bytes(buffer, "false", 5);
     }
+    if (!PyFloat_CheckExact(value)) {
+        return put_container(self, buffer, value, depth);
+    }
     /* The shortest text of a float is an art of its own, and msgspec's is what others write. */
     PyObject *text = PyObject_CallOneArg(self->encode, value);
     if (text == NULL) {
@@ -70,11 +144,8 @@ put_fields(Route *self, Buffer *buffer, Py_ssize_t count, PyObject *const *names
            PyObject *const *values)
 {
     for (Py_ssize_t i = 0; i < count; i++) {
-        /* It is known to be ASCII without anything that wants an escape. */
-        PyObject *name = names[i];
-        if (!put_bytes(buffer, ",\"", 2) ||
-            !put_bytes(buffer, PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)) ||
-            !put_bytes(buffer, "\":", 2) || !put_value(self, buffer, values[i])) {
+        if (!put_bytes(buffer, ",", 1) || !put_name(buffer, names[i]) ||
+            !put_value(self, buffer, values[i], 0)) {
             return 0;
         }
     }

@@ -17,6 +17,7 @@ typedef struct {
     vectorcallfunc vectorcall;
     PyObject *careful;
     PyObject *encoder;
+    PyObject *names;
     PyObject *encode;
     PyObject *context;
     PyObject *time_ns;

@@ -30,6 +30,7 @@ call(PyObject *route, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 static PyMemberDef members[] = {
     {"careful", T_OBJECT_EX, offsetof(Route, careful), READONLY},
     {"encoder", T_OBJECT_EX, offsetof(Route, encoder), READONLY},
+    {"names", T_OBJECT_EX, offsetof(Route, names), READONLY},
     {"encode", T_OBJECT_EX, offsetof(Route, encode), READONLY},
     {"context", T_OBJECT_EX, offsetof(Route, context), READONLY},
     {"time_ns", T_OBJECT_EX, offsetof(Route, time_ns), READONLY},

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ._fit import Encode, fit, shrink_exception
+from ._names import RESERVED, Names
 from .timestamps import MILLISECOND, SECOND, THREE_DIGITS, second_text
 from .values import DEPTH, INT_MAX, INT_MIN, Plain, Redacts, ShowAll, Walker, clean
 
@@ -32,23 +33,11 @@ MIN_BYTES: Final = 2_048
 ID_BYTES: Final = 64
 TRUNCATED: Final = b',"truncated":true'
 
-RESERVED: Final = frozenset(
-    {"timestamp", "level", "logger", "message", "exception", "id", "truncated"}
-)
-
 # Longer strings go the careful way, so that nothing large is encoded only to be cut.
 LONG: Final = MAX_BYTES
 # Values of these types, short strings and integers of 64 bits are encoded as they are.
 SCALARS: Final = frozenset({float, bool, type(None)})
-_KNOWN_KEYS: Final = 4_096
 _LOGGER_LIMIT: Final = 200
-
-# Keywords of a logging call that say how it is logged; they are no fields.
-CONTROL: Final = frozenset({"exc_info", "stack_info", "stacklevel", "extra"})
-# Names that are not written as they are.
-UNUSUAL: Final = RESERVED | CONTROL
-
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.:/@ -]{1,64}")
 
 # Control characters that JSON may hold unescaped, and the two separators at which
 # some readers split lines. Neither occurs outside a JSON string.
@@ -130,7 +119,7 @@ class LineEncoder:
     """
 
     __slots__ = (
-        "_depth", "_on_tick", "_redactor", "_second", "known", "limit", "max_bytes", "moment"
+        "_depth", "_on_tick", "_redactor", "_second", "limit", "max_bytes", "moment", "names"
     )  # fmt: skip
 
     def __init__(
@@ -149,9 +138,7 @@ class LineEncoder:
         self._depth = max_depth
         self._on_tick = on_tick
         self._redactor: Redacts = redactor or ShowAll()
-        # Keys seen to be plain, not reserved and not redacted. Replaced, not shrunk,
-        # when full, so that keys made of data cannot fill the memory.
-        self.known: set[str] = set()
+        self.names = Names(self._redactor)
         # Tuples, replaced whole: the running second and how its lines begin, and the
         # start of the running millisecond and how those of that one do.
         self._second: tuple[int, bytes] = (0, b'{"timestamp":"1970-01-01T00:00:00.')
@@ -260,18 +247,6 @@ class LineEncoder:
         self._on_tick()
         return rest, start
 
-    def learn(self, keys: Iterable[str]) -> bool:
-        """Return whether fields under *keys* may be encoded as they are; remember them if so."""
-        for key in keys:
-            if type(key) is not str or key in UNUSUAL or _PLAIN_KEY.fullmatch(key) is None:
-                return False
-            if self._redactor.verdict(key):
-                return False
-        if len(self.known) >= _KNOWN_KEYS:
-            self.known = set()
-        self.known.update(keys)
-        return True
-
     def _head(self, ns: int, level_tag: bytes, logger_tag: bytes) -> bytes:
         base, start = self.moment
         rest = ns - base
@@ -284,7 +259,7 @@ class LineEncoder:
         """Return whether *message* and *fields* can be encoded as they are, by one call into C."""
         if type(message) is not str or len(message) > LONG:
             return False
-        if not self.known.issuperset(fields) and not self.learn(fields):
+        if not self.names.known.issuperset(fields) and not self.names.learn(fields):
             return False
         return all(map(_is_scalar, fields.values()))
 
@@ -299,6 +274,8 @@ class LineEncoder:
         fields: dict[str, object],
         exception: bytes,
     ) -> bytes:
+        # For the compiled call path, which writes containers, too, if it knows all their keys.
+        self.names.learn_within(fields.values())
         head = self._head(ns, level_tag, logger_tag)
         return self._complete(head, message, bound, context, fields, exception)
 

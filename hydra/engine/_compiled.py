@@ -76,6 +76,7 @@ def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
     return _native.Route(
         careful=route,
         encoder=encoder,
+        names=encoder.names,
         encode=encode,
         context=variable,
         time_ns=run.time_ns,

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from mmap import mmap
 from typing import Any, Final
 
+from ..core._names import Names
 from ..core.line import Fragment, LineEncoder
 from ..queue import Fifo, Item
 from ._receipts import Receipt
@@ -20,6 +21,7 @@ class Route:
         *,
         careful: Callable[[Any, object, tuple[object, ...], dict[str, object]], Receipt],
         encoder: LineEncoder,
+        names: Names,
         encode: Callable[[object], bytes],
         context: ContextVar[Any],
         time_ns: Callable[[], int],

@@ -75,6 +75,7 @@ def make_route(stream: Stream, level: int, tag: bytes) -> Route:
 
         return careful
     encoder, home, time_ns = run.encoder, run.home, run.time_ns
+    names = encoder.names
     numbers, prefix, send = stream.numbers, stream.prefix, stream.send
     middle = b'Z","level":%b,"logger":%b,"message":' % (level_tag(level), tag)
     # Below ERROR, and with one queue, a record is numbered and queued right here, if its
@@ -98,7 +99,7 @@ def make_route(stream: Stream, level: int, tag: bytes) -> Route:
                 if (
                     type(message) is str
                     and len(message) <= LONG
-                    and (encoder.known.issuperset(fields) or encoder.learn(fields))
+                    and (names.known.issuperset(fields) or names.learn(fields))
                 ):
                     for value in fields.values():
                         kind = type(value)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from ..core.line import CONTROL
+from ..core._names import CONTROL
 
 # How frames in this package begin in a printed stack.
 _OWN: Final = f'  File "{os.path.dirname(os.path.dirname(__file__))}{os.sep}'

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hydra.core import RESERVED
 from hydra.core import line as line_module
 from hydra.core.errors import exception_tag
 from hydra.core.levels import level_tag
-from hydra.core.line import EMPTY, RESERVED, LineEncoder, logger_tag
+from hydra.core.line import EMPTY, LineEncoder, logger_tag
 from hydra.encoders import encoder as rendering
 from hydra.processors import Redactor
 

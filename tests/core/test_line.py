@@ -240,7 +240,7 @@ def test_known_keys_are_bounded(encoder):
     for n in range(10_000):
         body(encoder, **{f"k{n}": 1})
 
-    assert len(encoder.known) <= 4096
+    assert len(encoder.names.known) <= 4096
 
 
 @pytest.mark.parametrize("size", [2048, 4096, 65_536])

@@ -53,15 +53,6 @@ INTEGERS = st.integers(-(2**66), 2**66) | st.sampled_from(
 )
 FLOATS = st.floats() | st.sampled_from([0.0, -0.0, 1e16, 1e17, 1e-5, 5e-324, 1.7e308, 0.1, 1e22])
 SCALAR = TEXT | INTEGERS | FLOATS | st.booleans() | st.none()
-# Most values are plain: a record is left to Python as a whole.
-VALUE = (
-    st.one_of(*[SCALAR] * 8)
-    | TEXT.map(Word)
-    | st.integers().map(Number)
-    | st.binary(max_size=5)
-    | st.lists(SCALAR, max_size=3)
-    | st.dictionaries(TEXT, SCALAR, max_size=3)
-)
 PLAIN_NAME = st.sampled_from(
     ["a", "b", "c", "d", "order_id", "k.e-y", "a b", "@x", "/p", "x:y", "n" * 64, "n" * 65]
 )
@@ -73,6 +64,25 @@ ODD_NAME = st.sampled_from(
     ]
 )  # fmt: skip
 NAME = st.one_of(*[PLAIN_NAME] * 6) | ODD_NAME | TEXT | PLAIN_NAME.map(Word)
+NESTED = st.recursive(
+    SCALAR,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(PLAIN_NAME | ODD_NAME, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+# Most values are plain: a record is left to Python as a whole.
+VALUE = (
+    st.one_of(*[SCALAR] * 8)
+    | TEXT.map(Word)
+    | st.integers().map(Number)
+    | st.binary(max_size=5)
+    | st.dictionaries(TEXT, SCALAR, max_size=3)
+    | NESTED
+    | NESTED
+)
 FIELDS = st.dictionaries(NAME, VALUE, max_size=6)
 MESSAGE = st.one_of(*[TEXT] * 6) | TEXT.map(Word) | VALUE
 ARGS = st.one_of(*[st.just(())] * 6) | st.tuples(SCALAR) | st.tuples(SCALAR, SCALAR)
@@ -138,6 +148,9 @@ def _ways(request):
 )  # fmt: skip
 @example("info", "m", (), {"a": 2**63}, {}, {}, NOW, False)
 @example("info", "m", (), {"a": 1}, {"a": 2}, {"a": 3}, NOW, False)
+@example("info", "m", (), {"a": {"id": 1, "password": "x"}}, {}, {}, NOW, False)
+@example("info", "m", (), {"a": ("password", "x")}, {}, {}, NOW, False)
+@example("info", "m", (), {"a": [("token", "x"), ["token", "x"]]}, {}, {}, NOW, False)
 @example("info", "m", (), {"a": 1}, {"a": 2}, {}, NOW, False)
 @example("info", "m", (), {"a": 1}, {}, {"a": 3}, NOW, False)
 @example("info", "m", (), {}, {"a": 2}, {"a": 3}, NOW, False)
@@ -205,6 +218,8 @@ PLAIN = {
     "largest integers": ("m", {"a": 2**63 - 1, "b": -(2**63)}),
     "escapes": ('"\\\n\x7f\x85\u2028', {"a": "\x00é€😀"}),
     "forty fields": ("m", {f"k{n}": n for n in range(40)}),
+    "containers": ("m", {"a": {"id": 1, "b": [1, 2.5, "x", None]}, "c": {}, "d": [], "e": ()}),
+    "seven in each other": ("m", {"a": [[[{"b": [[(1, 2, 3)]]}]]]}),
     "a long message": ("x" * 400, {}),
     "more than one place": ("x" * 3000, {}),
 }
@@ -241,7 +256,12 @@ def test_plain_record_is_compiled(left, word, sinks):
         ("m", (), {"a": 2**63}),
         ("m", (), {"a": Word("x")}),
         ("m", (), {"a": Number(1)}),
-        ("m", (), {"a": [1]}),
+        ("m", (), {"a": {1}}),
+        ("m", (), {"a": [{1}]}),
+        ("m", (), {"a": {1: 2}}),
+        ("m", (), {"a": {"password": 1}}),
+        ("m", (), {"a": ("token", 1)}),
+        ("m", (), {"a": [[[[[[[[[]]]]]]]]]}),
         ("m", (), {"exc_info": None}),
         ("m", (), {"password": "x"}),
         ("m", (), {"id": 1}),
@@ -263,6 +283,14 @@ def test_anything_else_is_left_to_python(left, message, args, fields):
 
     assert [message] * 3 == left
     assert (4, 4) == (stats.accepted, stats.delivered)
+
+
+def test_container_that_contains_itself(ways):
+    """A cycle ends the compiled way, and is marked by the other."""
+    cycle: list[object] = [1]
+    cycle.append({"again": cycle})
+
+    assert b'"a":[1,{"again":"<cycle>"}]' in ways.same(ways.log, "info", "m", fields={"a": cycle})
 
 
 @pytest.mark.parametrize("size", [400, 512, 1024, 1500, 15_000])
