@@ -13,7 +13,7 @@ import sysconfig
 from setuptools import Extension, setup
 
 OPTIONS = {
-    "extra_compile_args": ["-std=c11", "-D_GNU_SOURCE", "-O3"],
+    "extra_compile_args": ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden"],
     "optional": True,
 }
 NATIVE = [

@@ -128,7 +128,12 @@ put_value(Route *self, Buffer *buffer, PyObject *value, int depth)
     if (!PyFloat_CheckExact(value)) {
         return put_container(self, buffer, value, depth);
     }
-    /* The shortest text of a float is an art of its own, and msgspec's is what others write. */
+    char *before = buffer->at;
+    if (put_decimal(buffer, PyFloat_AS_DOUBLE(value))) {
+        return 1;
+    }
+    buffer->at = before;
+    /* The shortest text of any other is an art of its own, and msgspec's is what others write. */
     PyObject *text = PyObject_CallOneArg(self->encode, value);
     if (text == NULL) {
         PyErr_Clear();

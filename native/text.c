@@ -8,28 +8,11 @@
 
 #include "text.h"
 
+#include <math.h>
 #include <stdint.h>
-#include <string.h>
 
 #define ONES UINT64_C(0x0101010101010101)
 #define HIGHS UINT64_C(0x8080808080808080)
-
-int
-put_bytes(Buffer *buffer, const char *bytes, Py_ssize_t size)
-{
-    if (buffer->end - buffer->at < size) {
-        return 0;
-    }
-    memcpy(buffer->at, bytes, (size_t)size);
-    buffer->at += size;
-    return 1;
-}
-
-int
-put_object(Buffer *buffer, PyObject *bytes)
-{
-    return put_bytes(buffer, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
-}
 
 int
 digits_of(unsigned long long number, char out[20])
@@ -56,6 +39,43 @@ put_integer(Buffer *buffer, long long number)
         return 0;
     }
     return put_bytes(buffer, digits, digits_of(size, digits));
+}
+
+/* The quotient of two integers that a double holds exactly is the double nearest to it. So where
+   it is the number itself, the decimal is one that means the number; it has 15 digits at most,
+   of which no two mean the same double; and no shorter one was found before. */
+int
+put_decimal(Buffer *buffer, double number)
+{
+    static const double scales[] = {1, 10, 100, 1000, 10000};
+    double size = fabs(number);
+    /* What is not a number is not below anything. */
+    if (!(size < 1e9) || (number == 0 && signbit(number))) {
+        return 0;
+    }
+    for (int places = 0; places < 5; places++) {
+        double scaled = nearbyint(size * scales[places]);
+        if (scaled / scales[places] != size) {
+            continue;
+        }
+        unsigned long long whole = (unsigned long long)scaled, scale = 1;
+        for (int i = 0; i < places; i++) {
+            scale *= 10;
+        }
+        char digits[20];
+        if ((number < 0 && !put_bytes(buffer, "-", 1)) ||
+            !put_bytes(buffer, digits, digits_of(whole / scale, digits)) ||
+            !put_bytes(buffer, ".", 1)) {
+            return 0;
+        }
+        if (places == 0) {
+            return put_bytes(buffer, "0", 1);
+        }
+        /* A one in front keeps the zeros. */
+        digits_of(whole % scale + scale, digits);
+        return put_bytes(buffer, digits + 1, places);
+    }
+    return 0;
 }
 
 void
