@@ -92,8 +92,9 @@ format: $(DEV) ## format the code and mend what ruff can mend
 	@$(RUN) -m ruff format --quiet .
 
 .PHONY: bench
-bench: $(DEV) ## measure hydra beside its peers, and write docs/benchmarks.md
+bench: $(DEV) ## measure hydra beside its peers, and write docs/benchmarks.md and the README's figures
 	@$(RUN) -m benchmarks $(if $(BENCH_ARGS),$(BENCH_ARGS),--publish)
+	@$(if $(BENCH_ARGS),:,$(RUN) scripts/readme.py)
 
 .PHONY: bench-micro
 bench-micro: $(DEV) ## time the steps of the hot path one by one
