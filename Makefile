@@ -32,6 +32,7 @@ DEV := $(VENV)/.dev-$(KEY)
 CODE := hydra fallbacks
 TYPED := $(CODE) $(wildcard tests/typing)
 COMPILED := hydra/engine/_native*.so fallbacks/_native*.so
+SUFFIX := 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'
 
 # The fuzzer is no dependency, and has wheels for few interpreters: an environment of its own.
 FUZZ := .venv-fuzz
@@ -44,7 +45,7 @@ help: ## list the targets
 $(RUNTIME): pyproject.toml setup.py $(wildcard native/*.c native/*.h)
 	@PYTHON='$(PYTHON)' scripts/venv $(VENV)
 # A compiler that fails is no error: what it made of an older source must not stay.
-	@rm -f $(COMPILED)
+	@rm -f $$(for each in $(COMPILED); do echo $$each; done | grep -F "$$($(RUN) -c $(SUFFIX))")
 	@$(QUIET) $(RUN) -m pip install --disable-pip-version-check -e .
 	@touch $@
 
