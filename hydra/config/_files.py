@@ -10,13 +10,19 @@ Rule 3: a file that cannot be read is one problem, with line and column.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Final
 
 from ..core.exceptions import ConfigurationError, Problem
 
 LARGEST: Final = 1024 * 1024
 """The most bytes that a configuration file may have."""
+
+_DEEPEST: Final = 200
+"""So many brackets may stand open at once, wherever they stand; options need five."""
+_BRACKET: Final = re.compile(r"[][{}]")
 
 
 def read_file(path: str | os.PathLike[str]) -> Mapping[str, object]:
@@ -40,7 +46,11 @@ def read_file(path: str | os.PathLike[str]) -> Mapping[str, object]:
     if len(content) > LARGEST:
         raise _error(name, f"is larger than {LARGEST} bytes")
     try:
-        data = parse(content.decode("utf-8-sig"), name)
+        text = content.decode("utf-8-sig")
+        if _depth(text) > _DEEPEST:
+            # Nobody means that, and PyYAML takes minutes to find out.
+            raise _error(name, "is nested too deeply")
+        data = parse(text, name)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
@@ -52,6 +62,14 @@ def read_file(path: str | os.PathLike[str]) -> Mapping[str, object]:
     if not isinstance(data, Mapping):
         raise _error(name, "must hold a table of options at its top")
     return data
+
+
+def _depth(text: str) -> int:
+    """Return how many brackets stand open at most."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return 0
+    steps = (1 if each[0] in "[{" else -1 for each in _BRACKET.finditer(text))
+    return max(accumulate(steps))
 
 
 def _toml(text: str, name: str) -> object:

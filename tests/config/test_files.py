@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hydra.config import _files
 from hydra.config._files import LARGEST, read_file
 from hydra.core.exceptions import ConfigurationError
 
@@ -44,6 +45,8 @@ def test_read(tmp_path: Path, name: str, content: bytes, expected: object) -> No
         ("a.yaml", b"a: !!python/object/apply:os.system [id]\n", "is not valid YAML"),
         ("a.toml", b"a = 1\nb = '\xff'\n", "is not UTF-8 (at line 2, column 6)"),
         ("a.json", b"[" * 100_000, "is nested too deeply"),
+        ("a.yaml", b"app: " + b"[{" * 300, "is nested too deeply"),
+        ("a.toml", b"app = " + b"[" * 5_000, "is nested too deeply"),
         ("a.json", b"[1]", "must hold a table"),
         ("a.json", b" " * (LARGEST + 1), "is larger than"),
         ("a.ini", b"", "is of an unknown kind"),
@@ -82,3 +85,25 @@ def test_yaml_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read_file(file)
 
     assert 'pip install "hydra-log[yaml]"' in str(caught.value)
+
+
+def test_deep_file_costs_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is nested too deeply is refused before a parser walks into it.
+    """
+    file = tmp_path / "a.yaml"
+    file.write_text("app: " + "[" * 201 + "\n")
+    monkeypatch.setitem(_files._KINDS, ".yaml", lambda text, name: pytest.fail("parsed"))
+
+    with pytest.raises(ConfigurationError, match="nested too deeply"):
+        read_file(file)
+
+
+def test_many_brackets_beside_each_other(tmp_path: Path) -> None:
+    """
+    Brackets that are closed again are no depth, however many there are.
+    """
+    file = tmp_path / "a.yaml"
+    file.write_text("app: shop\n#" + "[]" * 1000 + "\n")
+
+    assert {"app": "shop"} == read_file(file)
