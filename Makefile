@@ -45,7 +45,7 @@ help: ## list the targets
 $(RUNTIME): pyproject.toml setup.py $(wildcard native/*.c native/*.h)
 	@PYTHON='$(PYTHON)' scripts/venv $(VENV)
 # A compiler that fails is no error: what it made of an older source must not stay.
-	@rm -f $$(for each in $(COMPILED); do echo $$each; done | grep -F "$$($(RUN) -c $(SUFFIX))")
+	@suffix=$$($(RUN) -c $(SUFFIX)) && rm -f hydra/engine/_native$$suffix fallbacks/_native$$suffix
 	@$(QUIET) $(RUN) -m pip install --disable-pip-version-check -e .
 	@touch $@
 

@@ -35,7 +35,28 @@ _OVERDUE: Final = "no answer in time"
 _CLOSING: Final = 5.0
 
 
-class Sender:
+class _Counted:
+    """What both senders tell about their lines."""
+
+    _desk: Desk
+
+    @property
+    def held(self) -> int:
+        """How many lines wait for replay."""
+        return self._desk.held
+
+    @property
+    def repairing(self) -> int:
+        """How many delivered lines wait for a copy that missed them, once for each copy."""
+        return self._desk.repairing
+
+    @property
+    def missed(self) -> int:
+        """How many delivered lines a copy missed and will never get, once for each copy."""
+        return self._desk.missed
+
+
+class Sender(_Counted):
     """
     Send lines through a chain from a thread, and replay what was held meanwhile.
 
@@ -57,21 +78,6 @@ class Sender:
     def __init__(self, chain: Chain, *, store: HeldStore | None = None) -> None:
         self._desk = Desk(chain, store, chain.sync_tiers)
         self._chain = chain
-
-    @property
-    def held(self) -> int:
-        """How many lines wait for replay."""
-        return self._desk.held
-
-    @property
-    def repairing(self) -> int:
-        """How many delivered lines wait for a copy that missed them, once for each copy."""
-        return self._desk.repairing
-
-    @property
-    def missed(self) -> int:
-        """How many delivered lines a copy missed and will never get, once for each copy."""
-        return self._desk.missed
 
     def send(self, lines: Sequence[bytes], *, timeout: float = 5.0) -> Sent:
         """
@@ -201,7 +207,7 @@ class Sender:
         return f"<Sender [{len(self._chain.tiers)} tiers, {self.held} lines held]>"
 
 
-class AsyncSender:
+class AsyncSender(_Counted):
     """
     `Sender` for an event loop of asyncio or trio; use it with `async with`.
 
@@ -221,21 +227,6 @@ class AsyncSender:
         self._chain = chain
         self._calls: TaskGroup | None = None
         self._turn: Lock | None = None
-
-    @property
-    def held(self) -> int:
-        """How many lines wait for replay."""
-        return self._desk.held
-
-    @property
-    def repairing(self) -> int:
-        """How many delivered lines wait for a copy that missed them, once for each copy."""
-        return self._desk.repairing
-
-    @property
-    def missed(self) -> int:
-        """How many delivered lines a copy missed and will never get, once for each copy."""
-        return self._desk.missed
 
     async def send(self, lines: Sequence[bytes], *, timeout: float = 5.0) -> Sent:
         """

@@ -231,6 +231,14 @@ number_and_queue(Route *self, Buffer *buffer, char *begin)
     return Py_NewRef(taken ? self->queued : self->dropped);
 }
 
+/* Leave a record to the Python function: whatever failed here, it will meet again there. */
+static PyObject *
+leave(void)
+{
+    PyErr_Clear();
+    return NULL;
+}
+
 PyObject *
 route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
             PyObject *const *names, PyObject *const *values)
@@ -242,8 +250,7 @@ route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
     /* All of this first: a clock that steps when it is asked, as in tests, is asked once. */
     if (!PyUnicode_CheckExact(message) || slot_get(&tracked_slot, log) != Py_False ||
         !are_plain(self, count, names, values)) {
-        PyErr_Clear();
-        return NULL;
+        return leave();
     }
     int found = look_at_clock(self, &moment);
     if (found <= 0) {
@@ -255,14 +262,12 @@ route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
     int plain = put_body(self, &buffer, &moment, log, message, count, names, values);
     Py_DECREF(moment.start);
     if (!plain || !*(char *)self->page.buf) {
-        PyErr_Clear();
-        return NULL;
+        return leave();
     }
     if (self->send != Py_None) {
         PyObject *body = PyBytes_FromStringAndSize(bytes, buffer.at - bytes);
         if (body == NULL) {
-            PyErr_Clear();
-            return NULL;
+            return leave();
         }
         PyObject *receipt = PyObject_CallOneArg(self->send, body);
         Py_DECREF(body);
@@ -273,8 +278,7 @@ route_short(PyObject *route, PyObject *log, PyObject *message, Py_ssize_t count,
         return receipt;
     }
     if (!have_room(self)) {
-        PyErr_Clear();
-        return NULL;
+        return leave();
     }
     buffer.end = bytes + BUFFER_SIZE;
     return put_object(&buffer, self->prefix) ? number_and_queue(self, &buffer, bytes) : NULL;

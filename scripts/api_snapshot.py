@@ -158,7 +158,9 @@ def _fields(found: type) -> dict[str, str]:
 
 
 def _bases(found: type) -> str:
-    bases = [base.__name__ for base in found.__bases__ if base is not object]
+    """Return the bases as they are written; a private one only has what users see below."""
+    names = [base.__name__ for base in found.__bases__ if base is not object]
+    bases = [name for name in names if not name.startswith("_")]
     return f"({', '.join(bases)})" if bases else ""
 
 

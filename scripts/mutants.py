@@ -9,8 +9,7 @@ Rule 1: patches are applied to copies of the tree, made at the start of a run; t
 itself is only read.
 Rule 2: a patch applies where its old lines stand in the file exactly once, wherever
 that is by now. Its line numbers are for readers.
-Rule 3: without the compiled call path, which would stand in front of what is broken.
-Rule 4: the tests are run on an unbroken copy, too. Were one of them to fail there, its
+Rule 3: the tests are run on an unbroken copy, too. Were one of them to fail there, its
 failing would say nothing about a mutant.
 """
 
@@ -258,8 +257,7 @@ class Copy:
                 sys.executable, "-m", "pytest", "-v", "-rfE", "--tb=no", "--no-header",
                 "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}", *options, *tests,
             ],
-            cwd=self.place, text=True,
-            env={**os.environ, "PYTHONPATH": str(self.place), "HYDRA_PURE_PYTHON": "1"},
+            cwd=self.place, env={**os.environ, "PYTHONPATH": str(self.place)}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process:  # fmt: skip

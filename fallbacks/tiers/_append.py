@@ -7,13 +7,13 @@ through another `System` than the real one, the answer is None, and the caller l
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
+from ..pure import PURE
 from ..system import SYSTEM, System
 
 try:
-    if os.environ.get("HYDRA_PURE_PYTHON", "0") != "0":
+    if PURE:
         raise ImportError
     from .. import _native
 except ImportError:

@@ -103,14 +103,10 @@ class Target:
             `Delivered`; `Partial` with the whole lines written, the others
             retryable; or `Retryable` with the `OSError` when there are none.
         """
-        before, fd, written = b"", self.fd, None
-        if fd is not None and self.opened is not None and not (self._torn or self._doubtful):
-            self._doubtful, self._seen = True, self._end
-            written = append_known(self.system, fd, self.path, self.opened, self._end, data, wanted)
-            self._doubtful = written is not None
-        if fd is None or written is None:
+        before, written = b"", self._go_on(data, wanted)
+        if written is None:
             try:
-                fd = self._ready()
+                self._ready()
             except OSError as error:
                 return Retryable(error)
             if not wanted[0]:
@@ -121,7 +117,8 @@ class Target:
         self._doubtful = True
         stopped = None
         if written < len(data):
-            more, stopped = write_all(self.system, fd, data[written:] if written else data)
+            assert self.fd is not None
+            more, stopped = write_all(self.system, self.fd, data[written:] if written else data)
             written += more
         self._torn = is_torn(data, written, self._torn)
         # A full disk tears the lines of every process that shares the file.
@@ -149,16 +146,27 @@ class Target:
         if fd is not None and facts is not None:
             self.system.close(fd)
 
-    def _ready(self) -> int:
+    def _go_on(self, data: bytes, wanted: bytes | bytearray) -> int | None:
+        """Append to the file if it is as we left it; return how much, None for not tried."""
+        if self.fd is None or self.opened is None or self._torn or self._doubtful:
+            return None
+        self._doubtful, self._seen = True, self._end
+        written = append_known(
+            self.system, self.fd, self.path, self.opened, self._end, data, wanted
+        )
+        self._doubtful = written is not None
+        return written
+
+    def _ready(self) -> None:
         """
-        Return a descriptor that leads to the file at the path, reopened if need be.
+        Have a descriptor that leads to the file at the path, reopened if need be.
 
         Raises:
             OSError: If there is none to be had.
         """
         survey = self._survey()
         if self.fd is not None and survey.current:
-            return self.fd
+            return
         if not survey.ours:
             # Somebody closed it, and the number may be another file's by now.
             self.fd = None
@@ -166,12 +174,11 @@ class Target:
             fd, self.opened = self._open()
         except OSError as error:
             if self.fd is not None and may_log_on(survey, error):
-                return self.fd
+                return
             raise
         old, self.fd = self.fd, fd
         if old is not None:
             self.system.close(old)
-        return fd
 
     def _survey(self) -> Survey:
         facts = self._facts()

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final, Literal
 
+from fallbacks.pure import SWITCH
+
 from ..config import Settings, StateDirectory, load, state_directory
 from ..config._defaults import STRATEGY
 from ..core.exceptions import ConfigurationError
-from ..engine import NATIVE_SWITCH
 from ._version import installed_version
 from .audit._sources import shown
 
@@ -96,7 +97,7 @@ def check_call_path(*, compiled: bool, turned_off: bool) -> Iterator[Finding]:
         yield Finding("call path", "ok", "compiled")
         return
     cause = (
-        f"{NATIVE_SWITCH} is set"
+        f"{SWITCH} is set"
         if turned_off
         else "the extension was not built for this interpreter; install a C compiler and the "
         "headers of Python, then hydra-log again"

@@ -13,9 +13,11 @@ from typing import Final
 
 import click
 
+from fallbacks.pure import PURE
+
 from ..config import Settings, load
 from ..core.exceptions import ConfigurationError
-from ..engine import COMPILED, TURNED_OFF
+from ..engine import COMPILED
 from ._checks import (
     Finding,
     check_call_path,
@@ -76,7 +78,7 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Iterator[Finding]
         installed_version(), tuple(map(int, platform.python_version_tuple()[:2]))
     )
     yield from check_installation()
-    yield from check_call_path(compiled=COMPILED, turned_off=TURNED_OFF)
+    yield from check_call_path(compiled=COMPILED, turned_off=PURE)
     yield from check_dependencies()
     settings, findings = check_configuration(config, environ)
     yield from findings

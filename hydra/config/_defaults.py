@@ -50,7 +50,7 @@ TIMEOUT: Final = 5.0
 RETRIES: Final = 2
 WRITER: Final = "auto"
 BATCH: Final = 4_000
-FILE_BATCH: Final = 25_000
+FILE_BATCH: Final = QUEUE_RECORDS // 2
 """`batch` where lines only have to be joined for a file: half of a full queue."""
 DEAD_LETTERS: Final = 16 * MIB
 

@@ -236,7 +236,7 @@ DESTINATION: Final = (
         "count",
         values.count(1),
         "The most records handed over in one write.",
-        default="4000, for a file of JSON lines 25000",
+        default=f"{default.BATCH}, for a file of JSON lines {default.FILE_BATCH}",
     ),
     Option(
         "replay_rate",

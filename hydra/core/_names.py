@@ -45,7 +45,7 @@ class Names:
 
     def learn(self, keys: Iterable[str]) -> bool:
         """Return whether fields under *keys* may be encoded as they are; remember them if so."""
-        if not all(self._is_plain(key) and key not in UNUSUAL for key in keys):
+        if not all(self._is_plain(key, UNUSUAL) for key in keys):
             return False
         if len(self.known) >= _MOST:
             self.known = set()
@@ -57,10 +57,14 @@ class Names:
         for value in islice(values, _FEW):
             inner: Iterable[object]
             if type(value) is dict:
-                if len(self.within) >= _MOST:
-                    self.within = set()
-                self.within.update(key for key in islice(value, _MOST) if self._is_plain(key))
-                inner = value.values()
+                # Lists, each made in one step: others may change the dict meanwhile.
+                given, inner = list(islice(value, _MOST)), list(islice(value.values(), _FEW))
+                # No other key is asked anything: it may have methods of its own.
+                keys = [key for key in given if type(key) is str]
+                if not self.within.issuperset(keys):
+                    if len(self.within) >= _MOST:
+                        self.within = set()
+                    self.within.update(filter(self._is_plain, keys))
             elif type(value) is list or type(value) is tuple:
                 inner = value
             else:
@@ -68,9 +72,10 @@ class Names:
             if depth < _FEW:
                 self.learn_within(inner, depth + 1)
 
-    def _is_plain(self, key: object) -> TypeGuard[str]:
+    def _is_plain(self, key: object, refused: frozenset[str] = frozenset()) -> TypeGuard[str]:
         return (
             type(key) is str
+            and key not in refused
             and _PLAIN.fullmatch(key) is not None
             and not self._redactor.verdict(key)
         )

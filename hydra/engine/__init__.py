@@ -5,7 +5,7 @@ The engine room: streams, receipts, writers, runs, and the hooks into the proces
 from __future__ import annotations
 
 from ._build import warn
-from ._compiled import COMPILED, NATIVE_SWITCH, TURNED_OFF, level_method
+from ._compiled import COMPILED, level_method
 from ._engine import ENGINE, Engine
 from ._receipts import (
     DROPPED,
@@ -27,10 +27,8 @@ __all__ = [
     "DROPPED",
     "ENGINE",
     "FILTERED",
-    "NATIVE_SWITCH",
     "QUEUED",
     "SAMPLED",
-    "TURNED_OFF",
     "Durability",
     "Engine",
     "Lease",

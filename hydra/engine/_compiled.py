@@ -3,17 +3,18 @@ The compiled call path: where there is one, it stands in front of the Python fun
 
 Rule 1: it does the plain cases, and all of a case or nothing of it; what it leaves undone goes
 to the function that it stands in front of. So it decides nothing, and can be left out.
-Rule 2: without it (no compiler at installation, another interpreter, or `HYDRA_PURE_PYTHON` set
-to anything but 0) everything is the same, and a call takes longer. An empty variable is not set.
+Rule 2: without it (no compiler at installation, another interpreter, or turned off, see
+`fallbacks.pure`) everything is the same, and a call takes longer.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from mmap import mmap
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from fallbacks.pure import PURE
 
 from ..core.context import variable
 from ..core.levels import ERROR, level_name
@@ -21,12 +22,8 @@ from ..core.line import EMPTY, encode
 from ._receipts import DROPPED, FILTERED, QUEUED
 from ._stream import NO_MEMORY
 
-NATIVE_SWITCH: Final = "HYDRA_PURE_PYTHON"
-TURNED_OFF: Final = os.environ.get(NATIVE_SWITCH, "") not in {"", "0"}
-"""Whether the environment asks for a process without it."""
-
 try:
-    if TURNED_OFF:
+    if PURE:
         raise ImportError
     from . import _native
 except ImportError:

@@ -10,7 +10,7 @@ from hydra.core._fit import cut_text, fair_share, fit, shrink_exception
 from hydra.core.errors import exception_tag
 from hydra.core.levels import level_tag
 from hydra.core.line import EMPTY, LineEncoder, encode_plain, format_message, logger_tag
-from hydra.core.values import lazy
+from hydra.core.values import ShowAll, lazy
 from hydra.processors import Redactor
 
 pytestmark = pytest.mark.unit
@@ -231,6 +231,53 @@ def test_key_that_interrupts(encoder, monkeypatch):
     monkeypatch.setattr(LineEncoder, "tick", interrupt)
     with pytest.raises(KeyboardInterrupt):
         body(encoder, a=1)
+
+
+def test_dict_that_changes_while_its_keys_are_learned():
+    """Another thread that changes a dict meanwhile costs the record nothing that was in it."""
+    inner = {"a": 1, "b": 2}
+
+    class Busy(ShowAll):
+        def verdict(self, key):
+            inner[f"new{len(inner)}"] = 0
+            return False
+
+    encoder = LineEncoder(Busy())
+    encoder.names.learn_within([inner, [inner], {"deep": inner}])
+
+    assert {"a", "b", "deep"} <= encoder.names.within
+    assert {"a", "b"} <= json.loads(body(encoder, field=inner) + b"}")["field"].keys()
+
+
+def test_keys_that_are_no_strings_are_asked_nothing():
+    """A key with methods of its own is not even compared while keys are learned."""
+    asked = []
+
+    class Key:
+        def __hash__(self):
+            asked.append(self)
+            return 1
+
+    inner = {Key(): 1, "a": 2}
+    asked.clear()
+    names = LineEncoder().names
+    names.learn_within([inner])
+
+    assert [] == asked
+    assert {"a"} == names.within
+
+
+def test_control_keywords_are_no_business_of_the_redactor():
+    """A call with `exc_info` is known not to be plain without asking about secrets."""
+    asked = []
+
+    class Asked(ShowAll):
+        def verdict(self, key):
+            asked.append(key)
+            return False
+
+    assert not LineEncoder(Asked()).names.learn(["exc_info"])
+    assert [] == asked
 
 
 def test_known_keys_are_bounded(encoder):

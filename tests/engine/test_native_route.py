@@ -335,19 +335,26 @@ def test_no_queue_takes_the_line(log):
     proven(sink.lines)
 
 
+class Queue:
+    """What a route sees of a queue whose writer sleeps; notes in *rung* that it was rung."""
+
+    __slots__ = ("_answer", "idle", "limit")
+
+    def __init__(self, rung: list[Queue], error: type[BaseException] | None = None) -> None:
+        self.idle, self.limit = True, 10
+        self._answer = rung, error
+
+    def ring(self) -> None:
+        rung, error = self._answer
+        rung.append(self)
+        if error is not None:
+            raise error
+
+
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 def test_loss_that_cannot_be_noted(log, error):
     """The other queues are noted and rung all the same; a Ctrl-C goes on, no memory does not."""
     told, rung = [], []
-
-    class Queue:
-        __slots__ = ("idle", "limit")
-
-        def __init__(self):
-            self.idle, self.limit = True, 10
-
-        def ring(self):
-            rung.append(self)
 
     def lost(number, place):
         told.append(place)
@@ -357,7 +364,7 @@ def test_loss_that_cannot_be_noted(log, error):
     log.info("before")
     route = route_of(
         log,
-        queues=(Queue(), Queue(), Queue()),
+        queues=tuple(Queue(rung) for _ in range(3)),
         entries=(deque(), deque(), taken := deque()),
         appends=(_fail(MemoryError()), _fail(MemoryError()), taken.append),
         lost=lost,
@@ -374,23 +381,15 @@ def test_bell_without_memory(log):
     """A queue that cannot be rung for want of memory has the record; the others are rung."""
     rung = []
 
-    class Queue:
-        __slots__ = ("idle", "limit")
-
-        def __init__(self):
-            self.idle, self.limit = True, 10
-
-        def ring(self):
-            rung.append(self)
-            raise MemoryError
-
     configure(Sink(), Sink())
     log.info("before")
     entries = (deque(), deque())
     route = route_of(
         log,
-        queues=(Queue(), Queue()), entries=entries, appends=tuple(each.append for each in entries),
-    )  # fmt: skip
+        queues=tuple(Queue(rung, MemoryError) for _ in entries),
+        entries=entries,
+        appends=tuple(each.append for each in entries),
+    )
 
     assert hydra.QUEUED is route(log, "m", (), {})
     assert [1, 1, 2] == [*map(len, entries), len(rung)]
