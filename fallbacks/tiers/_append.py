@@ -7,6 +7,7 @@ through another `System` than the real one, the answer is None, and the caller l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ..pure import PURE
@@ -29,11 +30,11 @@ def append_known(
     path: str,
     key: tuple[int, int],
     size: int,
-    data: bytes,
+    lines: Sequence[bytes],
     wanted: bytes | bytearray,
-) -> int | None:
+) -> tuple[int, int] | None:
     """
-    Append *data* to the open file *fd* if it is the one at *path*, and as it was left.
+    Append *lines* to the open file *fd* if it is the one at *path*, and as it was left.
 
     Args:
         system: Whose calls to use.
@@ -41,14 +42,15 @@ def append_known(
         path: Where the file should be.
         key: Device and inode that both should lead to.
         size: How long it should be, in bytes.
-        data: What to append.
+        lines: What to append, some hundred in one write; never a part of one.
         wanted: One byte; set to 0 by whoever has given up waiting.
 
     Returns:
-        How many bytes were taken, which may be fewer; None where nothing was tried.
+        How many bytes were taken, which may be fewer, and how many there are; None where
+        nothing was tried.
     """
     if _native is None:
         return None
     if system is not SYSTEM:
         return None
-    return _native.append_known(fd, path, key, size, data, wanted)
+    return _native.append_known(fd, path, key, size, lines, wanted)

@@ -20,20 +20,19 @@ Render: TypeAlias = Callable[[bytes], bytes]
 NEWLINE = b"\n"
 
 
-def render_lines(batch: Batch, render: Render | None) -> tuple[Sequence[bytes], bytes]:
+def render_lines(batch: Batch, render: Render | None) -> Sequence[bytes]:
     """
-    Return what stands for each line of *batch*, and all of it joined.
+    Return what stands for each line of *batch*.
 
     Raises:
         RenderError: If *render* raises an Exception.
     """
     if render is None:
-        return batch.lines, batch.data
+        return batch.lines
     try:
-        pieces = list(map(render, batch.lines))
+        return list(map(render, batch.lines))
     except Exception as error:
         raise RenderError(f"{type(error).__name__}: {error}") from error
-    return pieces, b"".join(pieces)
 
 
 def count_whole(pieces: Sequence[bytes], written: int) -> int:
@@ -62,6 +61,11 @@ def judge(pieces: Sequence[bytes], size: int, written: int, error: OSError | Non
     if whole == 0:
         return Retryable(error)
     return Partial(range(whole), Retryable(error))
+
+
+def last_of(pieces: Sequence[bytes]) -> bytes:
+    """Return the last of *pieces* that is not empty; b"" where none is."""
+    return next(filter(None, reversed(pieces)), b"")
 
 
 def is_torn(data: bytes, written: int, before: bool) -> bool:

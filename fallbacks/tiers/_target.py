@@ -17,11 +17,11 @@ from typing import Final
 from msgspec import Struct
 
 from ..files import ends_torn, open_append, write_all
-from ..outcomes import Outcome, Retryable
+from ..outcomes import DELIVERED, Outcome, Retryable
 from ..position import Position
 from ..system import FileFacts, System
 from ._append import WANTED, append_known
-from ._lines import NEWLINE, is_torn, judge
+from ._lines import NEWLINE, is_torn, judge, last_of
 
 # The file at hand is still good when only a descriptor for the next is missing.
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -87,15 +87,12 @@ class Target:
         """Return a target on the same path with nothing open."""
         return Target(self.system, self.path, self.mode)
 
-    def append(
-        self, pieces: Sequence[bytes], data: bytes, wanted: bytes | bytearray = WANTED
-    ) -> Outcome:
+    def append(self, pieces: Sequence[bytes], wanted: bytes | bytearray = WANTED) -> Outcome:
         """
-        Append *data*, the joined *pieces*, to the file at the path, and say which are in it.
+        Append *pieces* to the file at the path, and say which of them are in it.
 
         Args:
             pieces: What is to be written, one entry for each line.
-            data: All of it.
             wanted: One byte, looked at once the file has been, which may take long: with 0
                 nobody waits for this any more, and nothing is written.
 
@@ -103,7 +100,14 @@ class Target:
             `Delivered`; `Partial` with the whole lines written, the others
             retryable; or `Retryable` with the `OSError` when there are none.
         """
-        before, written = b"", self._go_on(data, wanted)
+        written, size = self._go_on(pieces, wanted) or (None, -1)
+        if written == size:
+            last = last_of(pieces)
+            self._took(size, is_torn(last, len(last), self._torn))
+            return DELIVERED
+        data, before = b"".join(pieces), b""
+        if not data:
+            return DELIVERED
         if written is None:
             try:
                 self._ready()
@@ -115,17 +119,19 @@ class Target:
             data = before + data
         # Unless it gets to the end, nobody knows how the file ends, and the next one looks.
         self._doubtful = True
-        stopped = None
-        if written < len(data):
-            assert self.fd is not None
-            more, stopped = write_all(self.system, self.fd, data[written:] if written else data)
-            written += more
-        self._torn = is_torn(data, written, self._torn)
+        assert self.fd is not None
+        more, stopped = write_all(self.system, self.fd, data[written:] if written else data)
+        written += more
+        self._took(written, is_torn(data, written, self._torn))
         # A full disk tears the lines of every process that shares the file.
         self._doubtful = stopped is not None
-        self._end = self._seen + written
         extra = len(before)
         return judge(pieces, len(data) - extra, max(0, written - extra), stopped)
+
+    def _took(self, written: int, torn: bool) -> None:
+        """Note that the file has taken *written* bytes, and whether its last line is *torn*."""
+        self._torn = torn
+        self._end = self._seen + written
 
     def position(self) -> Position | None:
         """
@@ -146,16 +152,16 @@ class Target:
         if fd is not None and facts is not None:
             self.system.close(fd)
 
-    def _go_on(self, data: bytes, wanted: bytes | bytearray) -> int | None:
+    def _go_on(self, pieces: Sequence[bytes], wanted: bytes | bytearray) -> tuple[int, int] | None:
         """Append to the file if it is as we left it; return how much, None for not tried."""
         if self.fd is None or self.opened is None or self._torn or self._doubtful:
             return None
         self._doubtful, self._seen = True, self._end
-        written = append_known(
-            self.system, self.fd, self.path, self.opened, self._end, data, wanted
+        taken = append_known(
+            self.system, self.fd, self.path, self.opened, self._end, pieces, wanted
         )
-        self._doubtful = written is not None
-        return written
+        self._doubtful = taken is not None and taken[0] < taken[1]
+        return taken
 
     def _ready(self) -> None:
         """

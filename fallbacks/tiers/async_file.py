@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from ..batch import Batch
-from ..outcomes import DELIVERED, Outcome, Retryable
+from ..outcomes import Outcome, Retryable
 from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
@@ -87,19 +87,17 @@ class AsyncFileTier:
         Returns:
             As `FileTier.write`; `Retryable` also while an abandoned call is out.
         """
-        pieces, data = render_lines(batch, self._render)
-        if not data:
-            return DELIVERED
+        pieces = render_lines(batch, self._render)
         lane = self._lane = self._lane or self._new_lane()
         if lane.busy:
             return Retryable(f"{self.name}: a call that was abandoned has not returned")
         from aiofiles.threadpool.binary import AsyncFileIO
 
-        call = _Append(self._target, pieces)
+        call = _Append(self._target)
         try:
-            # A file to aiofiles is whatever has the methods of one.
+            # A file to aiofiles is whatever has the methods of one, and what they take.
             file = AsyncFileIO(call, loop=None, executor=lane)  # type: ignore[arg-type]
-            return cast("Outcome", await file.write(data))
+            return cast("Outcome", await file.write(pieces))  # type: ignore[arg-type]
         except BaseException:
             call.give_up()
             raise
@@ -173,13 +171,12 @@ async def _call(executor: Executor, fn: Callable[P, T], /, *args: P.args, **kwar
 class _Append:
     """One append, as aiofiles makes it: the `write` of a file."""
 
-    def __init__(self, target: Target, pieces: Sequence[bytes]) -> None:
+    def __init__(self, target: Target) -> None:
         self._wanted = bytearray(WANTED)
         self._target = target
-        self._pieces = pieces
 
-    def write(self, data: bytes) -> Outcome:
-        return self._target.append(self._pieces, data, self._wanted)
+    def write(self, pieces: Sequence[bytes]) -> Outcome:
+        return self._target.append(pieces, self._wanted)
 
     def give_up(self) -> None:
         """Have it end without writing, if it is not writing yet."""

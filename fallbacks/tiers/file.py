@@ -1,5 +1,5 @@
 """
-The sync file tier: one raw descriptor, opened for appending, one write per batch.
+The sync file tier: one raw descriptor, opened for appending, lines written whole.
 
 Rule 1: no Python file object; nothing is buffered here, so there is nothing to
 lose at exit and nothing to repeat after a fork.
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from ..batch import Batch
-from ..outcomes import DELIVERED, Outcome
+from ..outcomes import Outcome
 from ..position import Position
 from ..system import PRIVATE_FILE, SYSTEM, System
 from ..tier import Kind
@@ -29,8 +29,8 @@ class FileTier:
     Append lines to a regular file from a thread.
 
     Choose it where no event loop runs, and as the twin of `AsyncFileTier` on the
-    same path. Several processes may append to one file: each batch is a single
-    `write(2)` with `O_APPEND`.
+    same path. Several processes may append to one file: each `write(2)` has whole
+    lines, and goes to the end with `O_APPEND`.
 
     A batch that the disk takes in part ends in `Partial` with exactly the whole
     lines that are in the file; the line that was cut off is left behind and the
@@ -76,10 +76,7 @@ class FileTier:
             `Delivered`; `Partial` with the whole lines written, the others
             retryable; or `Retryable` with the `OSError` when there are none.
         """
-        pieces, data = render_lines(batch, self._render)
-        if not data:
-            return DELIVERED
-        return self._target.append(pieces, data)
+        return self._target.append(render_lines(batch, self._render))
 
     def position(self) -> Position | None:
         """

@@ -89,7 +89,8 @@ class StreamTier:
             `Delivered`; `Partial` with the lines written whole, the others
             retryable; or `Retryable` when there are none.
         """
-        pieces, data = render_lines(batch, self._render)
+        pieces = render_lines(batch, self._render)
+        data = b"".join(pieces)
         if not data:
             return DELIVERED
         written, error = self._push(data, self.timeout)

@@ -91,16 +91,12 @@ def batch_of(items: list[Item]) -> tuple[Batch, Sequence[tuple[int, Entry]], Seq
     """
     Return the batch of *items* with the entries and barriers among them.
 
-    Where all items are lines, joining them (which a file tier needs anyway)
-    shows it, and no Python code runs per record.
+    Where all items are lines, no Python code runs per record.
     """
-    batch = Batch(items)  # type: ignore[arg-type]
-    try:
-        _ = batch.data
-    except TypeError:
-        found = sort_items(items)
-        return Batch(found.lines), found.entries, found.barriers
-    return batch, (), ()
+    if {bytes}.issuperset(map(type, items)):
+        return Batch(items), (), ()  # type: ignore[arg-type]
+    found = sort_items(items)
+    return Batch(found.lines), found.entries, found.barriers
 
 
 def fates(job: Job, tiers: Sequence[object]) -> dict[int, Fate]:

@@ -30,9 +30,9 @@ def _opened(log):
 @compiled
 def test_file_as_it_was_left(log, opened):
     """The file that is open, stands at the path and has the size that is known is appended to."""
-    taken = append_known(SYSTEM, *opened, b"two\n", WANTED)
+    taken = append_known(SYSTEM, *opened, [b"two\n"], WANTED)
 
-    assert 4 == taken
+    assert (4, 4) == taken
     assert b"one\ntwo\n" == log.read_bytes()
 
 
@@ -51,7 +51,7 @@ def test_file_that_has_changed(log, opened, change):
     CHANGES[change](log)
     before = os.fstat(opened[0]).st_size
 
-    assert append_known(SYSTEM, *opened, b"two\n", WANTED) is None
+    assert append_known(SYSTEM, *opened, [b"two\n"], WANTED) is None
     assert before == os.fstat(opened[0]).st_size
 
 
@@ -62,7 +62,7 @@ def test_descriptor_of_another_file(log, opened, tmp_path):
     os.dup2(other, opened[0])
     os.close(other)
 
-    assert append_known(SYSTEM, *opened, b"two\n", WANTED) is None
+    assert append_known(SYSTEM, *opened, [b"two\n"], WANTED) is None
     assert b"" == (tmp_path / "other").read_bytes()
     assert b"one\n" == log.read_bytes()
 
@@ -72,20 +72,20 @@ def test_descriptor_that_is_closed(log, opened):
     """A descriptor that leads nowhere is no error here: whoever looks next finds out."""
     _, *rest = opened
 
-    assert append_known(SYSTEM, 1_000_000, *rest, b"two\n", WANTED) is None
+    assert append_known(SYSTEM, 1_000_000, *rest, [b"two\n"], WANTED) is None
 
 
 @compiled
 @pytest.mark.parametrize("wanted", [b"\0", bytearray(1), b""])
 def test_nobody_waits_any_more(log, opened, wanted):
     """Nothing is written for somebody who has given up."""
-    assert append_known(SYSTEM, *opened, b"two\n", wanted) is None
+    assert append_known(SYSTEM, *opened, [b"two\n"], wanted) is None
     assert b"one\n" == log.read_bytes()
 
 
 def test_other_system(log, opened):
     """A system that is not the real one sees every call: nothing goes past it."""
-    assert append_known(PosixSystem(), *opened, b"two\n", WANTED) is None
+    assert append_known(PosixSystem(), *opened, [b"two\n"], WANTED) is None
     assert b"one\n" == log.read_bytes()
 
 
@@ -108,7 +108,7 @@ def test_tier_takes_the_short_way(log, monkeypatch):
     tier.close()
 
     assert [DELIVERED] * 5 == outcomes
-    assert [2, 2, None, 2] == answers
+    assert [(2, 2), (2, 2), None, (2, 2)] == answers
     assert b"0\n1\n2\ntorn\n3\n4\n" == log.read_bytes()
 
 
