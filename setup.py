@@ -21,12 +21,20 @@ NATIVE = [
         "hydra.engine._native",
         [
             f"native/{name}.c"
-            for name in ("module", "method", "route", "route_type", "line", "slot", "text")
+            for name in ("module", "method", "ready", "route", "route_type", "line", "slot", "text")
         ],
-        depends=[f"native/{name}.h" for name in ("method", "route", "route_parts", "slot", "text")],
+        depends=[
+            f"native/{name}.h"
+            for name in ("method", "ready", "route", "route_parts", "slot", "text")
+        ],
         **OPTIONS,
     ),
-    Extension("fallbacks._native", ["native/append.c"], **OPTIONS),
+    Extension(
+        "fallbacks._native",
+        [f"native/{name}.c" for name in ("fallbacks", "append", "handover")],
+        depends=[f"native/{name}.h" for name in ("append", "handover")],
+        **OPTIONS,
+    ),
 ]
 
 # The code relies on the interpreter's lock, and on POSIX.

@@ -3,7 +3,8 @@ The driver for an event loop: the same plan and the same chain as `Chain.run`.
 
 Rule 1: importing this module imports anyio; nothing else in the package does.
 Rule 2: an async tier runs in a task of its own, so that one which ignores its
-cancellation can be left behind; a sync tier runs on a daemon thread.
+cancellation can be left behind, unless it says that it never does; a sync tier runs
+on a daemon thread.
 Rule 3: whatever a tier raises is contained in its task. SystemExit reaching a
 task of asyncio would end the loop, and with it every other destination.
 """
@@ -14,7 +15,7 @@ import math
 from _thread import get_ident
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.abc
@@ -26,7 +27,7 @@ from .chain import Chain, call_on_thread, part
 from .delivery import Delivery
 from .outcomes import Outcome, Unknown, outcome_of, outcome_of_error
 from .steps import Try, Wait
-from .tier import AsyncTier, Tier, is_async
+from .tier import AsyncTier, Tier, is_async, is_prompt
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # The driver enforces deadlines itself. A watchdog steps in this many seconds
 # later: then it is the loop that hangs, not the tier.
 GRACE = 1.0
+
+_CANCELLED: Final = "cancelled at its deadline"
 
 
 class _Call:
@@ -139,6 +142,8 @@ async def _attempt(
 ) -> Outcome | None:
     """Return the answer of the tier, or None when its deadline passed and it was abandoned."""
     tier = chain.tiers[step.tier]
+    if is_prompt(tier):
+        return await _attempt_here(chain, step, batch, calls)
     call = _Call(partial(chain.late, step.tier, batch))
     if is_async(tier):
         calls.start_soon(_write, tier, batch, call)
@@ -157,6 +162,33 @@ async def _attempt(
     return call.abandon()
 
 
+async def _attempt_here(
+    chain: Chain, step: Try, batch: Batch, calls: anyio.abc.TaskGroup
+) -> Outcome | None:
+    """As `_attempt`, in this very task: each turn of the loop may cost the interpreter."""
+    tier, answer, task = chain.tiers[step.tier], None, _asyncio_task()
+    try:
+        with anyio.move_on_after(step.seconds):
+            try:
+                assert isinstance(tier, AsyncTier)
+                answer = outcome_of(await tier.write(batch), len(batch))
+            except BaseException as error:
+                if _is_cancelled(error, task):
+                    raise
+                answer = outcome_of_error(error)
+    except BaseException:
+        chain.late(step.tier, batch, Unknown(_CANCELLED))
+        raise
+    if answer is None:
+        # Not before the attempt has been given up.
+        calls.start_soon(_tell_late, chain, step.tier, batch)
+    return answer
+
+
+async def _tell_late(chain: Chain, tier: int, batch: Batch) -> None:
+    chain.late(tier, batch, Unknown(_CANCELLED))
+
+
 async def _write(tier: Tier, batch: Batch, call: _Call) -> None:
     call.task = task = _asyncio_task()
     with call.scope:
@@ -164,19 +196,24 @@ async def _write(tier: Tier, batch: Batch, call: _Call) -> None:
             assert isinstance(tier, AsyncTier)
             answer = outcome_of(await tier.write(batch), len(batch))
         except BaseException as error:
-            if not isinstance(error, anyio.get_cancelled_exc_class()):
+            if not _is_cancelled(error, task):
                 answer = outcome_of_error(error)
             elif anyio.current_effective_deadline() == -math.inf:
-                call.finish(Unknown("cancelled at its deadline"))
+                call.finish(Unknown(_CANCELLED))
                 raise
-            elif task is not None and task.cancelling():
-                # Not passed on: a task group would take it for its own end.
-                answer = Unknown("cancelled at its deadline")
             else:
-                # A cancellation that the tier made up.
-                answer = outcome_of_error(error)
+                # Not passed on: a task group would take it for its own end.
+                answer = Unknown(_CANCELLED)
         if call.finish(answer):
             call.done.set()
+
+
+def _is_cancelled(error: BaseException, task: Task[object] | None) -> bool:
+    """Return whether *error* is a cancellation, and not one that the tier made up."""
+    return isinstance(error, anyio.get_cancelled_exc_class()) and (
+        anyio.current_effective_deadline() == -math.inf
+        or (task is not None and task.cancelling() > 0)
+    )
 
 
 def _asyncio_task() -> Task[object] | None:

@@ -78,6 +78,16 @@ class AsyncTier(Protocol):
 Tier: TypeAlias = SyncTier | AsyncTier
 
 
+def is_prompt(tier: Tier) -> bool:
+    """
+    Return whether *tier*, an async one, says that its `write` ends at once when cancelled.
+
+    Its class has an attribute `prompt` then, which is True, and it is awaited without a task
+    of its own. The class is asked: to look at a foreign object may run its code.
+    """
+    return getattr(type(tier), "prompt", False) is True
+
+
 def is_async(tier: Tier) -> bool:
     """Return whether *tier* is an `AsyncTier`; it has `aclose`, the other has `close`."""
     return hasattr(tier, "aclose")

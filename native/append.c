@@ -1,12 +1,13 @@
 /*
- * The module `fallbacks._native`: a look at a file and an append to it, in one step.
+ * A look at a file and an append to it, in one step.
  *
  * A thread that asks the system lets go of the interpreter, and beside a busy program it waits
  * up to 5 ms to have it back. Two looks and a write cost that three times, this costs it once.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "append.h"
+
+#include "handover.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -92,22 +93,40 @@ is_as_left(int fd, const char *path, const Known *known)
            is_known(&named, known) && open.st_size == known->size;
 }
 
-/* Return the size of all lines together, or -1 where one is something else. */
-static Py_ssize_t
-size_of(PyObject *lines)
+/* So many lines ahead are asked for: they were written on another processor. */
+#define AHEAD 16
+
+/* Return a tuple of *lines*, which nobody else can take one out of, and their size together;
+   NULL without an exception where one is something else. */
+static PyObject *
+keep(PyObject *lines, Py_ssize_t *size)
 {
-    Py_ssize_t size = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(lines); i++) {
-        PyObject *line = PyTuple_GET_ITEM(lines, i);
-        if (!PyBytes_Check(line)) {
-            return -1;
-        }
-        size += PyBytes_GET_SIZE(line);
+    PyObject *fast = PySequence_Fast(lines, "lines must be a sequence");
+    if (fast == NULL) {
+        return NULL;
     }
-    return size;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
+    /* First, since a collection may run for it, and with it anybody's code. */
+    PyObject *kept = PyTuple_New(count), **items = PySequence_Fast_ITEMS(fast);
+    if (kept != NULL && PySequence_Fast_GET_SIZE(fast) != count) {
+        Py_CLEAR(kept);
+    }
+    for (Py_ssize_t i = 0; kept != NULL && i < count; i++) {
+        if (i + AHEAD < count) {
+            __builtin_prefetch(items[i + AHEAD], 1);
+        }
+        if (!PyBytes_Check(items[i])) {
+            Py_CLEAR(kept);
+            break;
+        }
+        *size += PyBytes_GET_SIZE(items[i]);
+        PyTuple_SET_ITEM(kept, i, Py_NewRef(items[i]));
+    }
+    Py_DECREF(fast);
+    return kept;
 }
 
-static PyObject *
+PyObject *
 append_known(PyObject *module, PyObject *args)
 {
     int fd, tried = 0;
@@ -118,15 +137,19 @@ append_known(PyObject *module, PyObject *args)
                           &known.device, &known.inode, &known.size, &given, &wanted)) {
         return NULL;
     }
-    /* A tuple of our own: nobody can take a line out of it meanwhile. */
-    PyObject *lines = PySequence_Tuple(given);
+    Py_ssize_t size = 0;
+    PyObject *lines = keep(given, &size);
     Append append = {.fd = fd, .buffer = PyMem_RawMalloc(GATHERED)};
-    Py_ssize_t size = lines == NULL ? -1 : size_of(lines);
-    if (wanted.len > 0 && size >= 0 && append.buffer != NULL) {
+    if (wanted.len > 0 && lines != NULL && append.buffer != NULL) {
         Py_BEGIN_ALLOW_THREADS
+        /* Not while this writes. */
+        int claimed = waive();
         tried = is_as_left(fd, PyBytes_AS_STRING(path), &known) && *(volatile char *)wanted.buf;
         if (tried) {
             append_lines(&append, lines);
+        }
+        if (claimed) {
+            claim(0);
         }
         Py_END_ALLOW_THREADS
     }
@@ -134,30 +157,8 @@ append_known(PyObject *module, PyObject *args)
     Py_XDECREF(lines);
     Py_DECREF(path);
     PyBuffer_Release(&wanted);
-    if (lines == NULL) {
+    if (PyErr_Occurred()) {
         return NULL;
     }
     return tried ? Py_BuildValue("nn", append.written, size) : Py_NewRef(Py_None);
-}
-
-static PyMethodDef functions[] = {
-    {"append_known", append_known, METH_VARARGS,
-     "append_known(fd, path, (device, inode), size, lines, wanted)\n--\n\n"
-     "Append lines to the file that is open as fd and stands at path, if both are the one that is\n"
-     "known, it has size bytes, and wanted holds a byte that is not zero. Return how many bytes\n"
-     "were taken, and how many there are; or None where nothing was tried."},
-    {NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "fallbacks._native",
-    .m_doc = "A look at a file and an append to it, in one step.",
-    .m_methods = functions,
-};
-
-PyMODINIT_FUNC
-PyInit__native(void)
-{
-    return PyModule_Create(&definition);
 }

@@ -10,15 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ..pure import PURE
+from .._compiled import NATIVE
 from ..system import SYSTEM, System
-
-try:
-    if PURE:
-        raise ImportError
-    from .. import _native
-except ImportError:
-    _native = None  # type: ignore[assignment]
 
 WANTED: Final = b"\1"
 """For a write that nobody gives up."""
@@ -49,8 +42,8 @@ def append_known(
         How many bytes were taken, which may be fewer, and how many there are; None where
         nothing was tried.
     """
-    if _native is None:
+    if NATIVE is None:
         return None
     if system is not SYSTEM:
         return None
-    return _native.append_known(fd, path, key, size, lines, wanted)
+    return NATIVE.append_known(fd, path, key, size, lines, wanted)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from ..batch import Batch
 from ..outcomes import Outcome, Retryable
@@ -58,6 +58,7 @@ class AsyncFileTier:
     """
 
     kind = Kind.FINAL
+    prompt: Final = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, cast
 
 from ..batch import Batch
+from ..handover import waived
 from ..outcomes import DELIVERED, Outcome
 from ..tier import AsyncTier, Kind, SyncTier, Tier
 
@@ -44,7 +45,8 @@ class CallableTier:
         Raises:
             TypeError: If the answer is an awaitable, which nobody here can await.
         """
-        answer = self._fn(list(batch.lines))
+        with waived():
+            answer = self._fn(list(batch.lines))
         if answer is None:
             return DELIVERED
         if hasattr(answer, "__await__"):
@@ -78,9 +80,10 @@ class AsyncCallableTier:
 
     async def write(self, batch: Batch) -> Outcome:
         """Call the function, await what it returns and return the answer."""
-        answer = self._fn(list(batch.lines))
-        if hasattr(answer, "__await__"):
-            answer = await cast("Awaitable[object]", answer)
+        with waived():
+            answer = self._fn(list(batch.lines))
+            if hasattr(answer, "__await__"):
+                answer = await cast("Awaitable[object]", answer)
         return DELIVERED if answer is None else cast("Outcome", answer)
 
     async def aclose(self) -> None:

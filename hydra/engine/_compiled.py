@@ -1,10 +1,5 @@
 """
 The compiled call path: where there is one, it stands in front of the Python functions.
-
-Rule 1: it does the plain cases, and all of a case or nothing of it; what it leaves undone goes
-to the function that it stands in front of. So it decides nothing, and can be left out.
-Rule 2: without it (no compiler at installation, another interpreter, or turned off, see
-`fallbacks.pure`) everything is the same, and a call takes longer.
 """
 
 from __future__ import annotations
@@ -14,20 +9,12 @@ from functools import partial
 from mmap import mmap
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from fallbacks.pure import PURE
-
 from ..core.context import variable
 from ..core.levels import ERROR, level_name
 from ..core.line import EMPTY, encode
+from ._extension import NATIVE
 from ._receipts import DROPPED, FILTERED, QUEUED
 from ._stream import NO_MEMORY
-
-try:
-    if PURE:
-        raise ImportError
-    from . import _native
-except ImportError:
-    _native = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from ._route import Route
@@ -35,7 +22,7 @@ if TYPE_CHECKING:
 
 Method = TypeVar("Method", bound=Callable[..., object])
 
-COMPILED: Final = _native is not None
+COMPILED: Final = NATIVE is not None
 """Whether there is a compiled call path in this process."""
 
 
@@ -43,9 +30,9 @@ def level_method(level: int) -> Callable[[Method], Method]:
     """Return a decorator that puts the compiled call in front of a logger's method for *level*."""
 
     def decorate(method: Method) -> Method:
-        if _native is None:
+        if NATIVE is None:
             return method
-        return _native.LevelMethod(method, level, FILTERED)  # type: ignore[return-value]
+        return NATIVE.LevelMethod(method, level, FILTERED)  # type: ignore[return-value]
 
     return decorate
 
@@ -61,16 +48,16 @@ def front(route: Route, stream: Stream, level: int, middle: bytes) -> Route:
         middle: What stands between the time and the message of their lines.
     """
     run, queues = stream.run, stream.queues
-    if _native is None:
+    if NATIVE is None:
         return route
-    if len(queues) > _native.MOST_QUEUES or not isinstance(run.home, mmap):
+    if len(queues) > NATIVE.MOST_QUEUES or not isinstance(run.home, mmap):
         return route
     encoder = run.encoder
 
     def lost(number: int, place: int) -> None:
         stream.writers[place].note_drop(stream.label, number, level_name(level), NO_MEMORY)
 
-    return _native.Route(
+    return NATIVE.Route(
         careful=route,
         encoder=encoder,
         names=encoder.names,

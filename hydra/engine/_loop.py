@@ -17,6 +17,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from fallbacks.handover import claim
 from fallbacks.tier import AsyncTier, is_async
 
 from ._service import LINGER, Mode
@@ -203,6 +204,7 @@ class _Task:
             service.rung()
             if not self._loop.call(self._set):
                 service.return_to_thread()
+            claim(0)
         except BaseException:
             # As in `Service._ring_thread`.
             service.queue.idle = True
@@ -227,6 +229,7 @@ class _Task:
                 await self._wait(writer.wait())
             queue.idle = False
             if len(queue.entries) < queue.low_water and not service.closing:
+                claim(LINGER)
                 await self._wait(LINGER)
             service.heard()
             while not ticket.acquire(0):

@@ -1,7 +1,7 @@
 # The call path for plain records, compiled: see native/ in the source tree.
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
 from mmap import mmap
 from typing import Any, Final
@@ -13,6 +13,13 @@ from ._receipts import Receipt
 
 # So many destinations a compiled route can have at most.
 MOST_QUEUES: Final[int]
+
+# Have the next Ready that is awaited return this iterator.
+def set_way(way: Iterator[object], /) -> None: ...
+
+# What can be awaited and has nothing to wait for.
+class Ready:
+    def __await__(self) -> Generator[object]: ...
 
 # A function that logs plain records, in front of one that knows every case.
 class Route:

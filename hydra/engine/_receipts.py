@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from ..queue import Entry, Fate, State
-from ._waiting import gave_way, take_way, wait, wait_async
+from ._waiting import Ready, gave_way, wait, wait_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -146,7 +146,7 @@ async def _nothing_queued_async(timeout: float | None) -> bool:
     return True
 
 
-class Queued(_Constant):
+class Queued(Ready, _Constant):
     """Most calls' answer. `wait` and `delivered` are a barrier over everything queued so far."""
 
     __slots__ = ("_aflush", "_flush")
@@ -154,9 +154,6 @@ class Queued(_Constant):
     def __init__(self) -> None:
         super().__init__("queued")
         self.connect(_nothing_queued, _nothing_queued_async)
-
-    # Static: what is called must not be given the receipt.
-    __await__ = staticmethod(take_way)  # type: ignore[assignment]
 
     def connect(
         self,

@@ -21,6 +21,8 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from fallbacks.handover import claim
+
 from ._closing import Closing
 from ._waiting import running_loop, wait
 
@@ -141,6 +143,7 @@ class Service(Closing):
                 # Seen here, where a record finds the writer asleep, and not once per record.
                 running_loop()
             self._bell.ring()
+            claim(0)
         except BaseException:
             # Out of a signal handler. If the bell has not been rung, the next record must.
             self.queue.idle = True
@@ -277,6 +280,7 @@ class Service(Closing):
                     return True
             queue.idle = False
             if len(queue.entries) < queue.low_water and not self.closing:
+                claim(LINGER)
                 self._bell.wait(LINGER)
             self._watchdog.watch(self)
             ticket.acquire()

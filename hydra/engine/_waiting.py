@@ -1,7 +1,7 @@
 """
 Waiting for something that another thread will tell: on a thread, in asyncio, in trio.
 
-Rule 1: nothing is imported here. A program that runs a loop has its framework
+Rule 1: no framework is imported here. A program that runs a loop has its framework
 loaded already; one that does not never pays for it.
 Rule 2: a wake-up may come from any thread and after the waiter is gone.
 """
@@ -15,6 +15,10 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from fallbacks.handover import hand_over
+
+from ._extension import NATIVE
+
 if TYPE_CHECKING:
     from asyncio import Future
 
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
 _YIELD_EVERY: Final = 0.001
 _yielded: dict[int, float] = {}
 _DONE: Final[Iterator[None]] = iter(())
-# The next way to give, if there is one: whoever takes it out gives way.
-_ways: dict[str, Iterator[object]] = {}
 _seen: set[str] = set()
 
 
@@ -88,20 +90,43 @@ def gave_way() -> Iterator[object]:
 
 def let_way() -> None:
     """Have one awaited call give way; for a clock that strikes while records are made."""
+    hand_over()
     # First a place for it, which may take memory: a generator that is given up for want of
     # any would have the interpreter complain on standard error.
-    _ways["next"] = _DONE
-    _ways["next"] = _give_way()
+    _set_way(_DONE)
+    _set_way(_give_way())
 
 
-# As `gave_way`, at the strikes of `let_way` and without running any Python code: most
-# awaited calls ask this, and a frame would cost a tenth of a call.
-take_way: Final = partial(_ways.pop, "next", _DONE)
+if TYPE_CHECKING:
+    # Exported only so, to mypy.
+    from ._native import Ready as Ready  # noqa: PLC0414
+    from ._native import set_way as _set_way
+elif NATIVE is not None:
+    Ready, _set_way = NATIVE.Ready, NATIVE.set_way
+else:
+    # The next way to give, if there is one: whoever takes it out gives way.
+    _ways: dict[str, Iterator[object]] = {}
+
+    class Ready:
+        """
+        What can be awaited and has nothing to wait for.
+
+        It gives way as `gave_way` does, but at the strikes of `let_way` and without running
+        any Python code: most awaited calls end here, and a frame would cost a tenth of a call.
+        """
+
+        __slots__ = ()
+
+        # Static: what is called must not be given the object.
+        __await__ = staticmethod(partial(_ways.pop, "next", _DONE))
+
+    def _set_way(way: Iterator[object], /) -> None:
+        _ways["next"] = way
 
 
 def forget_threads() -> None:
     """Drop what is remembered per thread; the child of a fork has one thread only."""
-    _ways.clear()
+    _set_way(_DONE)
     _yielded.clear()
     _seen.clear()
 

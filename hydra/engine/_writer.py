@@ -14,6 +14,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from fallbacks.handover import claim, waive
 from fallbacks.tier import Kind
 
 from ..core.ids import guaranteed
@@ -133,6 +134,7 @@ class Writer(Books):
             replay: Whether held lines may be replayed, and what exceeds their
                 quota be dropped; not by a caller that lends its thread.
         """
+        claim(0)
         self.chain.absorb()
         if self._hasten:
             self._hasten = False
@@ -153,6 +155,8 @@ class Writer(Books):
         if job is not None:
             self.doubt.begin()
             self.job, self.queue.taken = job, []
+        else:
+            waive()
         return job
 
     @property
@@ -206,6 +210,7 @@ class Writer(Books):
             assert isinstance(barrier, Barrier)
             self._pass(barrier)
             del waiting[0]
+        waive()
         return done
 
     def close_record(self) -> None:

@@ -15,11 +15,11 @@ import trio
 
 from hydra.engine import _waiting
 from hydra.engine._waiting import (
+    Ready,
     forget_threads,
     gave_way,
     let_way,
     running_loop,
-    take_way,
     wait,
     wait_async,
 )
@@ -127,11 +127,8 @@ def test_giving_way_when_the_clock_strikes(run):
     forget_threads()
     turns = []
 
-    class Wait:
-        __await__ = staticmethod(take_way)
-
     async def call():
-        await Wait()
+        await Ready()
 
     def given():
         """Return whether a call leaves the turn to somebody else."""
@@ -150,7 +147,7 @@ def test_giving_way_when_the_clock_strikes(run):
         turns.extend((given(), given()))
         let_way()
         # To the framework it is a wait like any other.
-        await Wait()
+        await Ready()
         turns.append(given())
 
     RUNS[run](main)

@@ -9,10 +9,12 @@ import errno
 import pytest
 
 from fallbacks import DELIVERED, Batch, Partial, Permanent, Unknown
+from fallbacks.handover import claim, waive
 from fallbacks.testing import FakeClock, FaultyFilesystem, FaultyTier
 from hydra.config import load
 from hydra.engine import _writer
 from hydra.engine._build import build
+from tests._compiled import needs_compiled
 from tests.engine._world import DOWN
 from tests.sinks._kit import numbers, records
 
@@ -281,6 +283,28 @@ def test_refused_lines_are_counted_once(world, monkeypatch):
 
     assert 3 == w.writer.drops.total
     w.check(accepted=3, dropped=3, pending=0)
+
+
+# -- the interpreter
+
+
+@needs_compiled
+def test_claim_lasts_as_long_as_there_is_something_to_do(world):
+    """From the first look into the queue to the end of the job, but for the write itself."""
+    seen = []
+
+    class Seeing(FaultyTier):
+        def write(self, batch):
+            seen.append(waive())
+            claim(0)
+            return super().write(batch)
+
+    w = world(sinks=[Seeing()])
+    w.log()
+    w.service.pump()
+
+    assert [True] == seen
+    assert not waive()
 
 
 # -- rest

@@ -53,6 +53,13 @@ def _visible_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "start_new_thread", start)
 
 
+@pytest.fixture(name="awaited", params=["in a task", "promptly"])
+def _awaited(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripted tiers are run in tasks of their own, or say that they need none."""
+    if request.param == "promptly":
+        monkeypatch.setattr(FaultyAsyncTier, "prompt", True, raising=False)
+
+
 class Deaf(FaultyAsyncTier):
     """A tier that ignores its cancellation and answers when it likes."""
 
@@ -126,6 +133,7 @@ async def until(condition: Callable[[], object]) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.usefixtures("awaited")
 def test_batch_goes_to_the_async_tier(backend: str) -> None:
     """
     A healthy chain makes one call and passes the batch itself on.
@@ -146,6 +154,7 @@ def test_batch_goes_to_the_async_tier(backend: str) -> None:
 @pytest.mark.parametrize(
     "error", [OSError("x"), SystemExit(1), KeyboardInterrupt, GeneratorExit, MemoryError]
 )
+@pytest.mark.usefixtures("awaited")
 @pytest.mark.parametrize("kind", [FaultyAsyncTier, FaultyTier])
 def test_whatever_a_tier_raises_is_contained(
     error: BaseException | type[BaseException],
@@ -168,6 +177,7 @@ def test_whatever_a_tier_raises_is_contained(
     assert chain.meters[0].last_error is not None
 
 
+@pytest.mark.usefixtures("awaited")
 def test_tier_whose_attributes_raise_is_contained(backend: str) -> None:
     """
     Even looking at a foreign object may run its code.
@@ -193,6 +203,7 @@ def test_tier_whose_attributes_raise_is_contained(backend: str) -> None:
     assert LINES == good.taken
 
 
+@pytest.mark.usefixtures("awaited")
 def test_cancellation_that_a_tier_makes_up_is_a_failure(backend: str) -> None:
     """
     A client library that is cancelled inside raises what looks like our own cancellation.
@@ -218,6 +229,7 @@ def test_cancellation_that_a_tier_makes_up_is_a_failure(backend: str) -> None:
     assert (LINES, False) == (good.taken, chain.plan.tiers[0].busy)
 
 
+@pytest.mark.usefixtures("awaited")
 def test_deadline_cancels_the_tier(backend: str) -> None:
     """
     A call that does not answer in time is cancelled and unknown; its tier is free at once after.
@@ -244,6 +256,7 @@ def test_deadline_cancels_the_tier(backend: str) -> None:
     assert (1, 1) == (chain.meters[0].attempts, chain.meters[0].failed)
 
 
+@pytest.mark.usefixtures("awaited")
 def test_call_under_way_is_cancelled_at_its_deadline(backend: str) -> None:
     """
     A tier that is in the middle of its call learns that nobody waits any more.
@@ -449,6 +462,7 @@ def test_loop_that_ended_between_answer_and_wake_up(
     assert [True] == asked
 
 
+@pytest.mark.usefixtures("awaited")
 @pytest.mark.parametrize("kind", ["async", "sync"])
 def test_driver_cancelled_in_the_middle_of_a_call(kind: str, backend: str) -> None:
     """
@@ -519,6 +533,7 @@ def test_driver_cancelled_just_when_the_answer_came(backend: str) -> None:
     assert not chain.plan.tiers[0].busy
 
 
+@pytest.mark.usefixtures("awaited")
 def test_ticket_stolen_during_a_call(backend: str) -> None:
     """
     A loop that hung comes back, finds its ticket gone, hands its answer in and stops.
@@ -549,6 +564,7 @@ def test_ticket_stolen_during_a_call(backend: str) -> None:
     assert not chain.plan.tiers[0].busy
 
 
+@pytest.mark.usefixtures("awaited")
 def test_ticket_stolen_during_a_call_that_is_abandoned(backend: str) -> None:
     """
     A call that both the deadline and a thief gave up frees its tier once it returns.
@@ -572,6 +588,7 @@ def test_ticket_stolen_during_a_call_that_is_abandoned(backend: str) -> None:
     assert not chain.plan.tiers[0].busy
 
 
+@pytest.mark.usefixtures("awaited")
 def test_ticket_stolen_in_a_pause(backend: str) -> None:
     """
     A driver that is robbed while it waits stops and touches nothing.
@@ -594,6 +611,7 @@ def test_ticket_stolen_in_a_pause(backend: str) -> None:
     assert (1, False) == (chain.meters[0].attempts, chain.plan.tiers[0].busy)
 
 
+@pytest.mark.usefixtures("awaited")
 def test_rung_pause_hastens(backend: str) -> None:
     """
     Somebody who rings ends rest and back-off, without time passing.

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +17,7 @@ from fallbacks.tiers._append import WANTED, append_known
 
 pytestmark = pytest.mark.unit
 
-compiled = pytest.mark.skipif(_append._native is None, reason="fallbacks._native was not built")
+compiled = pytest.mark.skipif(_append.NATIVE is None, reason="fallbacks._native was not built")
 
 
 @pytest.fixture(name="opened")
@@ -34,6 +37,64 @@ def test_file_as_it_was_left(log, opened):
 
     assert (4, 4) == taken
     assert b"one\ntwo\n" == log.read_bytes()
+
+
+@compiled
+@pytest.mark.parametrize(
+    "sizes",
+    [[], [0, 0], [1, 65_534, 1, 1], [65_535, 65_536, 65_537, 3], [200_000, 7], [120] * 3_000],
+)
+def test_lines_of_all_sizes(log, opened, sizes):
+    """Lines are gathered, and those that are longer than the place for it go by themselves."""
+    lines = [b"%d" % (n % 10) * (size - 1) + b"\n" if size else b"" for n, size in enumerate(sizes)]
+
+    taken = append_known(SYSTEM, *opened, lines, WANTED)
+
+    assert (sum(sizes), sum(sizes)) == taken
+    assert b"one\n" + b"".join(lines) == log.read_bytes()
+
+
+@compiled
+@pytest.mark.parametrize("line", [bytearray(b"two\n"), "two\n", None])
+def test_lines_that_are_something_else(log, opened, line):
+    """Nothing is written: whoever joins them finds out what can be done with them."""
+    assert append_known(SYSTEM, *opened, [b"two\n", line], WANTED) is None
+    assert b"one\n" == log.read_bytes()
+
+
+@compiled
+def test_lines_that_are_no_sequence(opened):
+    """An error of the caller's is raised, not taken for a file that has changed."""
+    with pytest.raises(TypeError):
+        append_known(SYSTEM, *opened, 7, WANTED)
+
+
+def test_rendered_lines_that_are_no_bytes(log):
+    """What cannot be joined is raised to whoever rendered it, before and after an append."""
+    tier = FileTier(log, render=lambda line: line.decode())
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            tier.write(Batch([b"one\n"]))
+    tier.close()
+
+
+def test_several_processes_write_whole_lines(log):
+    """However long the batches of each, no line has another one within it."""
+    program = (
+        "import sys; from fallbacks import Batch; from fallbacks.tiers import FileTier\n"
+        "tier = FileTier(sys.argv[1])\n"
+        "line = (sys.argv[2] * 299 + '\\n').encode()\n"
+        "for _ in range(30): tier.write(Batch([line] * 2_000))\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(log), letter]) for letter in "ab"
+    ]
+
+    assert [0, 0] == [process.wait(60) for process in processes]
+    found = Counter(log.read_bytes().splitlines())
+    # An empty line stands where one saw the other in the middle of a line.
+    found.pop(b"", None)
+    assert {b"a" * 299: 60_000, b"b" * 299: 60_000} == found
 
 
 CHANGES = {
@@ -92,13 +153,13 @@ def test_other_system(log, opened):
 @compiled
 def test_tier_takes_the_short_way(log, monkeypatch):
     """From its second batch on, a file tier looks and appends in one step."""
-    native, answers = _append._native, []
+    native, answers = _append.NATIVE, []
 
     def append_known(*arguments):
         answers.append(native.append_known(*arguments))
         return answers[-1]
 
-    monkeypatch.setattr(_append, "_native", SimpleNamespace(append_known=append_known))
+    monkeypatch.setattr(_append, "NATIVE", SimpleNamespace(append_known=append_known))
     tier = FileTier(log)
     outcomes = [tier.write(Batch([b"%d\n" % i])) for i in range(3)]
     with log.open("ab") as file:
