@@ -12,9 +12,12 @@
 #include "route.h"
 
 static PyMethodDef functions[] = {
-    {"set_way", ready_set_way, METH_O,
-     "set_way(way)\n--\n\n"
-     "Have the next Ready that is awaited return this iterator."},
+    {"let_way", ready_let_way, METH_O,
+     "let_way(give_way)\n--\n\n"
+     "Have the next Ready that is awaited return what this function does, unless there is such\n"
+     "a way to go already."},
+    {"forget_way", ready_forget_way, METH_NOARGS,
+     "forget_way()\n--\n\nHave none of them give way."},
     {NULL},
 };
 

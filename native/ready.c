@@ -22,9 +22,24 @@ await(PyObject *self)
 }
 
 PyObject *
-ready_set_way(PyObject *module, PyObject *way)
+ready_let_way(PyObject *module, PyObject *give_way)
 {
-    Py_XSETREF(next_way, Py_NewRef(way));
+    /* One that is there stays: to give up a generator may take memory, and where there is none
+       the interpreter complains on standard error. */
+    if (next_way == NULL) {
+        PyObject *way = PyObject_CallNoArgs(give_way);
+        if (way == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(next_way, way);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+ready_forget_way(PyObject *module, PyObject *unused)
+{
+    Py_CLEAR(next_way);
     Py_RETURN_NONE;
 }
 

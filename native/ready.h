@@ -8,8 +8,12 @@
 
 extern PyTypeObject Ready_Type;
 
-/* set_way(way): have whoever is awaited next go this way. */
-PyObject *ready_set_way(PyObject *module, PyObject *way);
+/* let_way(give_way): have whoever is awaited next go the way that this function returns, unless
+   there is one to go already. */
+PyObject *ready_let_way(PyObject *module, PyObject *give_way);
+
+/* forget_way(): there is none any more. */
+PyObject *ready_forget_way(PyObject *module, PyObject *unused);
 
 /* Make what this needs; return -1 with an exception where there is no memory. */
 int ready_set_up(void);

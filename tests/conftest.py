@@ -90,7 +90,7 @@ def _own_world(_leak_check: None, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def pure_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every route made in Python, for tests that put what is not real into one."""
-    monkeypatch.setattr(_compiled, "_native", None)
+    monkeypatch.setattr(_compiled, "NATIVE", None)
     ENGINE.reset()
 
 

@@ -14,8 +14,10 @@ from ._receipts import Receipt
 # So many destinations a compiled route can have at most.
 MOST_QUEUES: Final[int]
 
-# Have the next Ready that is awaited return this iterator.
-def set_way(way: Iterator[object], /) -> None: ...
+# Have the next Ready that is awaited return what this function does, unless there is such a way
+# to go already.
+def let_way(give_way: Callable[[], Iterator[object]], /) -> None: ...
+def forget_way() -> None: ...
 
 # What can be awaited and has nothing to wait for.
 class Ready:

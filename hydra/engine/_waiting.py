@@ -91,18 +91,16 @@ def gave_way() -> Iterator[object]:
 def let_way() -> None:
     """Have one awaited call give way; for a clock that strikes while records are made."""
     hand_over()
-    # First a place for it, which may take memory: a generator that is given up for want of
-    # any would have the interpreter complain on standard error.
-    _set_way(_DONE)
-    _set_way(_give_way())
+    _let_way(_give_way)
 
 
 if TYPE_CHECKING:
     # Exported only so, to mypy.
     from ._native import Ready as Ready  # noqa: PLC0414
-    from ._native import set_way as _set_way
+    from ._native import forget_way as _forget_way
+    from ._native import let_way as _let_way
 elif NATIVE is not None:
-    Ready, _set_way = NATIVE.Ready, NATIVE.set_way
+    Ready, _let_way, _forget_way = NATIVE.Ready, NATIVE.let_way, NATIVE.forget_way
 else:
     # The next way to give, if there is one: whoever takes it out gives way.
     _ways: dict[str, Iterator[object]] = {}
@@ -120,13 +118,20 @@ else:
         # Static: what is called must not be given the object.
         __await__ = staticmethod(partial(_ways.pop, "next", _DONE))
 
-    def _set_way(way: Iterator[object], /) -> None:
-        _ways["next"] = way
+    def _let_way(give_way: Callable[[], Iterator[object]], /) -> None:
+        if "next" not in _ways:
+            # First a place for it, which may take memory: a generator that is given up for
+            # want of any would have the interpreter complain on standard error.
+            _ways["next"] = _DONE
+            _ways["next"] = give_way()
+
+    def _forget_way() -> None:
+        _ways.clear()
 
 
 def forget_threads() -> None:
     """Drop what is remembered per thread; the child of a fork has one thread only."""
-    _set_way(_DONE)
+    _forget_way()
     _yielded.clear()
     _seen.clear()
 
