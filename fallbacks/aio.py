@@ -15,7 +15,7 @@ import math
 from _thread import get_ident
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import anyio.abc
@@ -166,11 +166,10 @@ async def _attempt_here(
     chain: Chain, step: Try, batch: Batch, calls: anyio.abc.TaskGroup
 ) -> Outcome | None:
     """As `_attempt`, in this very task: each turn of the loop may cost the interpreter."""
-    tier, answer, task = chain.tiers[step.tier], None, _asyncio_task()
+    tier, answer, task = cast("AsyncTier", chain.tiers[step.tier]), None, _asyncio_task()
     try:
         with anyio.move_on_after(step.seconds):
             try:
-                assert isinstance(tier, AsyncTier)
                 answer = outcome_of(await tier.write(batch), len(batch))
             except BaseException as error:
                 if _is_cancelled(error, task):

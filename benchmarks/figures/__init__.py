@@ -57,7 +57,7 @@ class Scale:
     patience: float
 
 
-FULL: Final = Scale(seconds=0.2, calls=4_000, hang=0.5, records=50_000, patience=8.0)
+FULL: Final = Scale(seconds=0.2, calls=4_000, hang=0.5, records=50_000, patience=6.0)
 QUICK: Final = Scale(seconds=0.03, calls=200, hang=0.1, records=2_000, patience=20.0)
 LONG: Final = Scale(seconds=1.0, calls=20_000, hang=3.0, records=10_000_000, patience=3600.0)
 

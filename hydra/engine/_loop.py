@@ -24,6 +24,7 @@ from ._service import LINGER, Mode
 from ._waiting import loop_seen
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable
 
     import anyio
@@ -194,7 +195,8 @@ class _Task:
         self._anyio = anyio
         self._loop = loop
         self._service = service
-        self._bell = anyio.Event()
+        self._rung = False
+        self._waiter: Future[None] | None = None
 
     def ring(self) -> None:
         """Wake the task; called by producers."""
@@ -204,7 +206,7 @@ class _Task:
             service.rung()
             if not self._loop.call(self._set):
                 service.return_to_thread()
-            claim(0)
+            claim(LINGER)
         except BaseException:
             # As in `Service._ring_thread`.
             service.queue.idle = True
@@ -215,7 +217,9 @@ class _Task:
         # Here, and not where the task wakes up: it may be in the middle of a long
         # drain, and what a ring tells is whether the loop lives.
         self._service.heard()
-        self._bell.set()
+        self._rung = True
+        if self._waiter is not None:
+            _wake(self._waiter)
 
     async def serve(self, calls: anyio.abc.TaskGroup) -> None:
         service = self._service
@@ -229,7 +233,7 @@ class _Task:
                 await self._wait(writer.wait())
             queue.idle = False
             if len(queue.entries) < queue.low_water and not service.closing:
-                claim(LINGER)
+                writer.claim(LINGER)
                 await self._wait(LINGER)
             service.heard()
             while not ticket.acquire(0):
@@ -281,12 +285,28 @@ class _Task:
         return True
 
     async def _wait(self, seconds: float | None) -> bool:
-        with self._anyio.move_on_after(float("inf") if seconds is None else seconds):
-            await self._bell.wait()
-        rung = self._bell.is_set()
-        if rung:
-            self._bell = self._anyio.Event()
-        return bool(rung)
+        """Wait to be rung, up to *seconds*; return whether it was."""
+        if not self._rung:
+            # With a future and a timer of asyncio: twice per batch, a scope that is cancelled
+            # would cost more than the rest of the task.
+            from asyncio import get_running_loop
+
+            loop = get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            timer = None if seconds is None else loop.call_later(seconds, _wake, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        rung, self._rung = self._rung, False
+        return rung
+
+
+def _wake(waiter: Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def _close_tiers(service: Service, calls: anyio.abc.TaskGroup) -> None:

@@ -143,7 +143,8 @@ class Service(Closing):
                 # Seen here, where a record finds the writer asleep, and not once per record.
                 running_loop()
             self._bell.ring()
-            claim(0)
+            # Unless it comes by itself.
+            claim(LINGER)
         except BaseException:
             # Out of a signal handler. If the bell has not been rung, the next record must.
             self.queue.idle = True
@@ -280,7 +281,7 @@ class Service(Closing):
                     return True
             queue.idle = False
             if len(queue.entries) < queue.low_water and not self.closing:
-                claim(LINGER)
+                writer.claim(LINGER)
                 self._bell.wait(LINGER)
             self._watchdog.watch(self)
             ticket.acquire()

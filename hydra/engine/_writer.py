@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from ._control import ControlStream
 
+# So many lines in a batch, or waiting for one, are a flood.
+_FLOOD: Final = 2_000
+
 CLOSED: Final = "closed"
 """Reason of a drop: the deadline of close or exit passed, and no tier took the record."""
 UNREADABLE: Final = "journal_unreadable"
@@ -90,6 +93,8 @@ class Writer(Books):
         self._declarations = Declarations(self, control, auditable=auditable, closes=closes)
         self._batch = batch
         self._fallbacks = set(range(len(chain.primaries), len(chain.tiers)))
+        self._last = 0
+        """How many lines the last batch had; 0 where there was nothing to do after it."""
         self._stalled = 0
         """How many guaranteed records at the front of the queue wait for room in the store."""
         self._fetched: deque[Barrier] = deque()
@@ -122,6 +127,18 @@ class Writer(Books):
 
     # -- the holder
 
+    def claim(self, seconds: float = 0.0) -> None:
+        """
+        Claim the interpreter in a flood, from so many *seconds* on; else waive it.
+
+        Where little is logged there is time between two calls, and a call that hands the
+        interpreter over takes longer than all others.
+        """
+        if max(self._last, len(self.queue.entries)) >= _FLOOD:
+            claim(seconds)
+        else:
+            waive()
+
     def next_job(
         self, tiers: Collection[int] | None, *, patient: bool, replay: bool = True
     ) -> Job | None:
@@ -134,7 +151,7 @@ class Writer(Books):
             replay: Whether held lines may be replayed, and what exceeds their
                 quota be dropped; not by a caller that lends its thread.
         """
-        claim(0)
+        self.claim()
         self.chain.absorb()
         if self._hasten:
             self._hasten = False
@@ -156,6 +173,7 @@ class Writer(Books):
             self.doubt.begin()
             self.job, self.queue.taken = job, []
         else:
+            self._last = 0
             waive()
         return job
 
@@ -182,6 +200,7 @@ class Writer(Books):
             final: Whether lines that no tier took are dropped instead of put back.
         """
         self.doubt.raise_by(job)
+        self._last = len(job.batch)
         match job.kind:
             case JobKind.LIVE:
                 done = self._finish_live(job, final=final)

@@ -289,8 +289,10 @@ def test_refused_lines_are_counted_once(world, monkeypatch):
 
 
 @needs_compiled
-def test_claim_lasts_as_long_as_there_is_something_to_do(world):
-    """From the first look into the queue to the end of the job, but for the write itself."""
+@pytest.mark.parametrize("records", [1, 2])
+def test_claim_lasts_as_long_as_there_is_much_to_do(world, monkeypatch, records):
+    """In a flood: from the first look into the queue to the end of the job."""
+    monkeypatch.setattr(_writer, "_FLOOD", 2)
     seen = []
 
     class Seeing(FaultyTier):
@@ -300,10 +302,10 @@ def test_claim_lasts_as_long_as_there_is_something_to_do(world):
             return super().write(batch)
 
     w = world(sinks=[Seeing()])
-    w.log()
+    w.log(records)
     w.service.pump()
 
-    assert [True] == seen
+    assert [records == 2] == seen
     assert not waive()
 
 
