@@ -204,9 +204,10 @@ class _Task:
         service.queue.idle = False
         try:
             service.rung()
+            # As in `Service._ring_thread`.
+            claim(LINGER)
             if not self._loop.call(self._set):
                 service.return_to_thread()
-            claim(LINGER)
         except BaseException:
             # As in `Service._ring_thread`.
             service.queue.idle = True

@@ -142,9 +142,9 @@ class Service(Closing):
             if self.loop is not None:
                 # Seen here, where a record finds the writer asleep, and not once per record.
                 running_loop()
-            self._bell.ring()
-            # Unless it comes by itself.
+            # Unless it comes by itself. First: it may come, and waive it, before this goes on.
             claim(LINGER)
+            self._bell.ring()
         except BaseException:
             # Out of a signal handler. If the bell has not been rung, the next record must.
             self.queue.idle = True
