@@ -166,15 +166,10 @@ async def _attempt_here(
     chain: Chain, step: Try, batch: Batch, calls: anyio.abc.TaskGroup
 ) -> Outcome | None:
     """As `_attempt`, in this very task: each turn of the loop may cost the interpreter."""
-    tier, answer, task = cast("AsyncTier", chain.tiers[step.tier]), None, _asyncio_task()
+    answer = None
     try:
         with anyio.move_on_after(step.seconds):
-            try:
-                answer = outcome_of(await tier.write(batch), len(batch))
-            except BaseException as error:
-                if _is_cancelled(error, task):
-                    raise
-                answer = outcome_of_error(error)
+            answer = await _answer(chain.tiers[step.tier], batch, _asyncio_task())
     except BaseException:
         chain.late(step.tier, batch, Unknown(_CANCELLED))
         raise
@@ -192,27 +187,28 @@ async def _write(tier: Tier, batch: Batch, call: _Call) -> None:
     call.task = task = _asyncio_task()
     with call.scope:
         try:
-            assert isinstance(tier, AsyncTier)
-            answer = outcome_of(await tier.write(batch), len(batch))
-        except BaseException as error:
-            if not _is_cancelled(error, task):
-                answer = outcome_of_error(error)
-            elif anyio.current_effective_deadline() == -math.inf:
+            answer = await _answer(tier, batch, task)
+        except BaseException:
+            if anyio.current_effective_deadline() == -math.inf:
                 call.finish(Unknown(_CANCELLED))
                 raise
-            else:
-                # Not passed on: a task group would take it for its own end.
-                answer = Unknown(_CANCELLED)
+            # Not passed on: a task group would take it for its own end.
+            answer = Unknown(_CANCELLED)
         if call.finish(answer):
             call.done.set()
 
 
-def _is_cancelled(error: BaseException, task: Task[object] | None) -> bool:
-    """Return whether *error* is a cancellation, and not one that the tier made up."""
-    return isinstance(error, anyio.get_cancelled_exc_class()) and (
-        anyio.current_effective_deadline() == -math.inf
-        or (task is not None and task.cancelling() > 0)
-    )
+async def _answer(tier: Tier, batch: Batch, task: Task[object] | None) -> Outcome:
+    """Return what becomes of *batch*. Only a cancellation that the tier did not make up raises."""
+    try:
+        return outcome_of(await cast("AsyncTier", tier).write(batch), len(batch))
+    except BaseException as error:
+        if isinstance(error, anyio.get_cancelled_exc_class()) and (
+            anyio.current_effective_deadline() == -math.inf
+            or (task is not None and task.cancelling() > 0)
+        ):
+            raise
+        return outcome_of_error(error)
 
 
 def _asyncio_task() -> Task[object] | None:
