@@ -51,7 +51,7 @@ RETRIES: Final = 2
 WRITER: Final = "auto"
 BATCH: Final = 4_000
 FILE_BATCH: Final = QUEUE_RECORDS // 2
-"""`batch` where lines only have to be joined for a file: half of a full queue."""
+"""`batch` where lines only have to be written to a file: half of a full queue."""
 DEAD_LETTERS: Final = 16 * MIB
 
 FORMAT: Final = "json"
